@@ -1,0 +1,178 @@
+"""The one door for module kinds, data sets, strategies, stopping rules and measures: (noun, name) -> entry.
+
+An entry names its target as ``"module:attribute"``, imported on first use, and its settings: a pydantic model that
+imports no torch, so that a study file is checked without it. Built-ins, installed packages (entry point group
+``nasmod.plugins``) and a user's own files all call `register`; a taken name is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel
+
+from nasmod.errors import PluginError, UnknownNameError
+
+NOUNS = {
+    "kind": "module kind",
+    "dataset": "data set",
+    "strategy": "strategy",
+    "stopping": "stopping rule",
+    "measure": "measure",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a name leads: `target` and `settings` are objects, or ``"module:attribute"`` until first used."""
+
+    noun: str
+    name: str
+    target: Any
+    settings: Any
+
+
+_entries: dict[tuple[str, str], Entry] = {}
+_state = {"installed_plugins_loaded": False}
+
+
+def register(noun: str, name: str, target: Any, settings: Any) -> None:
+    """Make `target` known as `name`. `settings` is a pydantic model class (or its ``"module:attribute"``)."""
+    if noun not in NOUNS:
+        raise PluginError(f"Cannot register a '{noun}'. Known nouns: {', '.join(NOUNS)}.")
+    if (noun, name) in _entries:
+        raise PluginError(f"The {NOUNS[noun]} '{name}' is already registered; a plugin must choose another name.")
+    _entries[noun, name] = Entry(noun, name, target, settings)
+
+
+def names(noun: str) -> list[str]:
+    """Registered names of a noun, sorted."""
+    _load_installed_plugins()
+    return sorted(name for known_noun, name in _entries if known_noun == noun)
+
+
+def entry(noun: str, name: str) -> Entry:
+    """The entry of a name; `UnknownNameError` suggests the nearest known one."""
+    _load_installed_plugins()
+    if (noun, name) not in _entries:
+        raise UnknownNameError(NOUNS[noun], name, names(noun))
+    return _entries[noun, name]
+
+
+def resolve(noun: str, name: str) -> Any:
+    """The object registered under a name, imported now if it was not."""
+    return _attribute(entry(noun, name).target)
+
+
+def settings(noun: str, name: str) -> type[BaseModel]:
+    """The pydantic model of a name's settings; importing it imports no torch."""
+    model = _attribute(entry(noun, name).settings)
+    assert isinstance(model, type)
+    assert issubclass(model, BaseModel)
+    return model
+
+
+def summary(noun: str, name: str) -> str:
+    """First line of the docstring of what is registered under a name."""
+    return (resolve(noun, name).__doc__ or "").strip().partition("\n")[0]
+
+
+def load_plugin_file(path: Path, content_hash: str | None = None) -> str:
+    """Import a user's Python file, whose top level calls `register`; return the SHA-256 of its content.
+
+    Raises `PluginError` when the file is missing, differs from `content_hash`, or cannot be imported.
+    """
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise PluginError(f"Plugin file '{path}' cannot be read: {error.strerror}.") from error
+    found = hashlib.sha256(source).hexdigest()
+    if content_hash is not None and found != content_hash:
+        raise PluginError(
+            f"Plugin file '{path}' has changed since the study was started "
+            f"(SHA-256 {found[:12]}, the study has {content_hash[:12]}). Restore it or start a new study."
+        )
+    module_name = f"nasmod_plugin_{found[:16]}"
+    if module_name in sys.modules:
+        return found
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"Plugin file '{path}' is not a Python file.")
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    before = dict(_entries)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a user's file may raise anything; the registry must stay as it was
+        _entries.clear()
+        _entries.update(before)
+        del sys.modules[module_name]
+        if isinstance(error, PluginError):
+            raise
+        raise PluginError(f"Plugin file '{path}' cannot be imported: {type(error).__name__}: {error}") from error
+    return found
+
+
+def packaged(folder: str) -> dict[str, Path]:
+    """Data files that come with nasmod, by name: `folder` is ``search_spaces`` or ``studies``."""
+    package = Path(__file__).parent
+    installed = package / "packaged" / folder  # in a wheel; an editable install reads the repository
+    place = installed if installed.is_dir() else package.parent / folder
+    return {path.stem: path for path in sorted(place.glob("*.toml"))}
+
+
+def _attribute(target: Any) -> Any:
+    if not isinstance(target, str):
+        return target
+    module_name, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module_name), attribute)
+
+
+def _load_installed_plugins() -> None:
+    if _state["installed_plugins_loaded"]:
+        return
+    _state["installed_plugins_loaded"] = True
+    for point in importlib.metadata.entry_points(group="nasmod.plugins"):
+        try:
+            point.load()  # its top level calls `register`
+        except Exception as error:  # an installed package may raise anything
+            raise PluginError(f"Installed plugin '{point.name}' cannot be imported: {error}") from error
+
+
+def _register_built_ins() -> None:
+    for noun, name, module, target, settings_name in [
+        ("kind", "dense", "modules.dense", "Dense", "DenseParameters"),
+        ("kind", "conv", "modules.conv", "Conv", "ConvParameters"),
+        ("kind", "pool", "modules.pool", "Pool", "PoolParameters"),
+        ("kind", "attention", "modules.attention", "Attention", "AttentionParameters"),
+        ("dataset", "digits", "data.digits", "load", "DigitsSettings"),
+        ("dataset", "fashion-mnist", "data.fashion_mnist", "load", "FashionMnistSettings"),
+        ("dataset", "idx", "data.idx", "load", "IdxSettings"),
+        ("dataset", "npz", "data.npz", "load", "NpzSettings"),
+        ("dataset", "csv", "data.csv", "load", "CsvSettings"),
+        ("dataset", "python", "data.python", "load", "PythonSettings"),
+        ("measure", "accuracy", "measures.accuracy", "accuracy", "AccuracySettings"),
+        ("measure", "cost", "measures.cost", "cost", "CostSettings"),
+        ("measure", "latency", "measures.latency", "latency", "LatencySettings"),
+        ("measure", "wiring", "measures.wiring", "wiring", "WiringSettings"),
+        ("measure", "modularity", "measures.modularity", "modularity", "ModularitySettings"),
+        ("strategy", "random", "search.strategies.random", "Random", "RandomSettings"),
+        ("strategy", "evolution", "search.strategies.evolution", "Evolution", "EvolutionSettings"),
+        ("strategy", "tpe", "search.strategies.optuna", "Tpe", "TpeSettings"),
+        ("strategy", "nsga2", "search.strategies.optuna", "Nsga2", "Nsga2Settings"),
+        ("stopping", "halving", "search.stopping.halving", "Halving", "HalvingSettings"),
+        ("stopping", "median", "search.stopping.median", "Median", "MedianSettings"),
+        ("stopping", "none", "search.stopping.none", "Never", "NeverSettings"),
+    ]:
+        register(noun, name, f"nasmod.{module}:{target}", f"nasmod.{module}:{settings_name}")
+
+
+_register_built_ins()

@@ -1,0 +1,133 @@
+"""The front: the useful candidates that no other beats in every direction. It knows rows of numbers, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasmod.measures.objective import Direction, Objective
+
+Row = Mapping[str, float]
+
+USEFUL_SHARE_OF_BEST_SKILL = 0.5
+
+
+def front_of(rows: Sequence[Row], objective: Objective, *, reference_skill: float | None = None) -> list[int]:
+    """Indices of the front among the measures of *finished* candidates: feasible, useful, beaten by no other.
+
+    `reference_skill` replaces the best skill of the rows as what usefulness is judged against.
+    """
+    feasible = [index for index, row in enumerate(rows) if objective.feasible(row, finished=True)]
+    chosen = [feasible[index] for index in useful([rows[index] for index in feasible], reference_skill)]
+    return [chosen[index] for index in pareto_front([rows[index] for index in chosen], objective.directions)]
+
+
+def useful(rows: Sequence[Row], reference_skill: float | None = None) -> list[int]:
+    """Indices of rows whose skill is above 0 and at least half of the best (or of `reference_skill`).
+
+    Without it the cheapest useless network is always on the front.
+
+    >>> useful([{"skill": 0.9}, {"skill": 0.45}, {"skill": 0.44}])
+    [0, 1]
+    """
+    skills = _matrix(rows, {"skill": "maximize"})[:, 0]
+    best = skills.max(initial=0.0) if reference_skill is None else reference_skill
+    return np.flatnonzero((skills > 0) & (skills >= USEFUL_SHARE_OF_BEST_SKILL * best)).tolist()
+
+
+def pareto_front(rows: Sequence[Row], directions: Mapping[str, Direction]) -> list[int]:
+    """Indices of the rows that no other row dominates, ascending; equal rows are all on it.
+
+    A row dominates another when it is nowhere worse and somewhere better. A missing or NaN measure is the worst there
+    can be. Time grows with the number of rows times the size of the front.
+
+    >>> pareto_front([{"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 0, "b": 0}], {"a": "maximize", "b": "minimize"})
+    [1, 2]
+    """
+    values = _matrix(rows, directions)
+    order = np.lexsort(-values.T[::-1])  # what dominates a row stands before it
+    front = np.empty_like(values)
+    indices: list[int] = []
+    for index in order:
+        found = front[: len(indices)]
+        better_or_equal = (found >= values[index]).all(axis=1)
+        if not (better_or_equal & (found > values[index]).any(axis=1)).any():
+            front[len(indices)] = values[index]
+            indices.append(int(index))
+    return sorted(indices)
+
+
+def nondominated_ranks(
+    rows: Sequence[Row], directions: Mapping[str, Direction], standard_errors: Sequence[Row] | None = None
+) -> list[int]:
+    """Rank of each row: 0 on the front, 1 on the front of the rest, and so on (Deb et al. 2002).
+
+    With `standard_errors`, two values count as equal when they differ by at most one standard error of their
+    difference. Domination is then no longer transitive; rows that dominate each other in a ring share a rank.
+
+    >>> nondominated_ranks([{"a": 1.0}, {"a": 2.0}, {"a": 3.0}], {"a": "maximize"})
+    [2, 1, 0]
+    >>> error = {"a": 0.8}
+    >>> nondominated_ranks([{"a": 1.0}, {"a": 2.0}, {"a": 3.0}], {"a": "maximize"}, [error] * 3)
+    [1, 0, 0]
+    """
+    dominated_by = _dominated_by(_matrix(rows, directions), _errors(rows, directions, standard_errors))
+    ranks = np.full(len(rows), -1)
+    rank = 0
+    while (left := ranks < 0).any():
+        beaten = dominated_by[:, left].any(axis=1)
+        found = left & ~beaten
+        ranks[found if found.any() else left] = rank
+        rank += 1
+    return ranks.tolist()
+
+
+def crowding(rows: Sequence[Row], directions: Mapping[str, Direction]) -> list[float]:
+    """Crowding distance of each row among these (Deb et al. 2002): larger is lonelier, infinite at the extremes.
+
+    Give it the rows of one rank.
+
+    >>> crowding([{"a": 0.0}, {"a": 1.0}, {"a": 4.0}], {"a": "maximize"})
+    [inf, 1.0, inf]
+    """
+    values = _matrix(rows, directions)
+    distances = np.zeros(len(rows))
+    for column in np.where(np.isneginf(values), np.nan, values).T:
+        known = np.flatnonzero(~np.isnan(column))
+        if known.size == 0:
+            continue
+        order = known[np.argsort(column[known], kind="stable")]
+        span = column[order[-1]] - column[order[0]]
+        distances[order[[0, -1]]] = np.inf
+        if span > 0:
+            distances[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
+    return distances.tolist()
+
+
+def _matrix(rows: Sequence[Row], directions: Mapping[str, Direction]) -> NDArray[np.float64]:
+    """(rows, directions), larger is better, -inf where a measure is missing or NaN."""
+    values = np.array([[row.get(name, np.nan) for name in directions] for row in rows], dtype=np.float64)
+    values = values.reshape(len(rows), len(directions))
+    values *= [1.0 if direction == "maximize" else -1.0 for direction in directions.values()]
+    return np.where(np.isnan(values), -np.inf, values)
+
+
+def _errors(
+    rows: Sequence[Row], directions: Mapping[str, Direction], standard_errors: Sequence[Row] | None
+) -> NDArray[np.float64]:
+    given = standard_errors if standard_errors is not None else [{}] * len(rows)
+    errors = np.array([[row.get(name, 0.0) for name in directions] for row in given], dtype=np.float64)
+    return np.nan_to_num(errors.reshape(len(rows), len(directions)))
+
+
+def _dominated_by(values: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(rows, rows): whether row i is dominated by row j, values within one standard error being equal."""
+    worse_somewhere = np.zeros((len(values), len(values)), dtype=bool)
+    better_somewhere = np.zeros_like(worse_somewhere)
+    for column, error in zip(values.T, errors.T, strict=True):
+        margin = np.hypot(error[:, None], error[None, :])
+        worse_somewhere |= column[:, None] < column[None, :] - margin
+        better_somewhere |= column[:, None] > column[None, :] + margin
+    return worse_somewhere & ~better_somewhere

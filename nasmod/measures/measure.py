@@ -1,0 +1,113 @@
+"""What a measure is: a fact about a topology or a trained network, with its standard error where it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from nasmod import registry
+from nasmod.errors import PluginError
+from nasmod.measures.objective import Direction
+
+if TYPE_CHECKING:  # measures of records need no torch
+    from nasmod.data import Dataset
+    from nasmod.networks import Network, Plan
+
+SplitName = Literal["train", "validation", "test"]
+Arrays = dict[str, NDArray[Any]]
+
+
+class MeasureSettings(BaseModel):
+    """What the settings of every measure share: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Value:
+    """One measured number. `standard_error` is None where the number has no sampling error."""
+
+    value: float
+    standard_error: float | None = None
+
+
+@dataclass
+class Evaluation:
+    """What is measured: a plan, its network (None before training) and the data; outputs are computed once a split.
+
+    `seed` feeds the generators of measures that resample. The test split is looked at only `with_test`.
+    """
+
+    plan: Plan
+    dataset: Dataset
+    network: Network | None = None
+    device: str = "cpu"
+    seed: int = 0
+    with_test: bool = False
+    _outputs: dict[str, Arrays] = field(default_factory=dict, repr=False)
+
+    @property
+    def splits(self) -> tuple[SplitName, ...]:
+        """The splits that may be looked at: validation, and test where asked for."""
+        return ("validation", "test") if self.with_test else ("validation",)
+
+    @property
+    def trained(self) -> Network:
+        """The network; only measures that are not cheap may ask for it."""
+        assert self.network is not None
+        return self.network
+
+    def outputs(self, split: SplitName) -> tuple[Arrays, Arrays]:
+        """Outputs of the network in eval mode and their targets, per output name: (N, outputs) and (N, ...)."""
+        from nasmod.training import evaluate
+
+        data = getattr(self.dataset, split)
+        if split not in self._outputs:
+            self._outputs[split] = evaluate(self.trained, data, self.dataset.task, self.device)
+        return self._outputs[split], {name: np.asarray(target) for name, target in data.targets.items()}
+
+
+class Measure(Protocol):
+    """A registered measure: made with its settings, called with an `Evaluation`."""
+
+    cheap: ClassVar[bool]  # needs no trained network: measured, and constraints checked, before any training
+    directions: ClassVar[Mapping[str, Direction]]  # which way is better; names that may go into an objective
+
+    def __call__(self, evaluation: Evaluation) -> dict[str, Value]: ...
+
+
+def measure_all(
+    settings: Mapping[str, BaseModel | Mapping[str, Any]], evaluation: Evaluation, *, cheap: bool
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Values and standard errors of the measures named in `settings` that are `cheap`, or of those that are not.
+
+    `settings` are ``{measure name: its settings or their plain mapping}``. Raises `UnknownNameError` for a measure
+    nobody registered and `PluginError` when two measures report one name.
+    """
+    values: dict[str, float] = {}
+    standard_errors: dict[str, float] = {}
+    for name, given in settings.items():
+        kind = registry.resolve("measure", name)
+        if kind.cheap != cheap:
+            continue
+        chosen = given if isinstance(given, BaseModel) else registry.settings("measure", name).model_validate(given)
+        for measured, value in kind(chosen)(evaluation).items():
+            if measured in values:
+                raise PluginError(f"Measure '{name}' reports '{measured}', which another measure already reports.")
+            values[measured] = float(value.value)
+            if value.standard_error is not None:
+                standard_errors[measured] = float(value.standard_error)
+    return values, standard_errors
+
+
+def measured_names(names: list[str]) -> dict[str, Direction]:
+    """Which way is better, for everything that the measures of these names report and an objective may use."""
+    found: dict[str, Direction] = {}
+    for name in names:
+        found.update(registry.resolve("measure", name).directions)
+    return found

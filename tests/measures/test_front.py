@@ -1,0 +1,119 @@
+"""The front, ranks and crowding, against brute force."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nasmod.measures import Direction, Objective, crowding, front_of, nondominated_ranks, pareto_front, useful
+
+DIRECTIONS: dict[str, Direction] = {"a": "maximize", "b": "minimize", "c": "maximize"}
+
+numbers = st.one_of(st.integers(0, 4).map(float), st.just(math.nan))
+tables = st.lists(st.fixed_dictionaries(dict.fromkeys(DIRECTIONS, numbers)), max_size=14)
+
+
+def gain(row: dict[str, float], name: str) -> float:
+    value = row.get(name, math.nan)
+    if math.isnan(value):
+        return -math.inf
+    return value if DIRECTIONS[name] == "maximize" else -value
+
+
+def dominates(row: dict[str, float], other: dict[str, float]) -> bool:
+    pairs = [(gain(row, name), gain(other, name)) for name in DIRECTIONS]
+    return all(mine >= theirs for mine, theirs in pairs) and any(mine > theirs for mine, theirs in pairs)
+
+
+def brute_front(rows: list[dict[str, float]]) -> list[int]:
+    return [i for i, row in enumerate(rows) if not any(dominates(other, row) for other in rows)]
+
+
+@given(tables)
+def test_the_front_is_what_no_other_row_dominates(rows: list[dict[str, float]]) -> None:
+    assert pareto_front(rows, DIRECTIONS) == brute_front(rows)
+
+
+@given(tables)
+def test_ranks_are_fronts_peeled_off_one_by_one(rows: list[dict[str, float]]) -> None:
+    expected = [-1] * len(rows)
+    left, rank = list(range(len(rows))), 0
+    while left:
+        found = [left[i] for i in brute_front([rows[i] for i in left])]
+        for index in found:
+            expected[index] = rank
+        left, rank = [i for i in left if i not in found], rank + 1
+    assert nondominated_ranks(rows, DIRECTIONS) == expected
+
+
+@given(tables, st.floats(0, 3))
+def test_standard_errors_leave_every_row_ranked(rows: list[dict[str, float]], error: float) -> None:
+    errors = [dict.fromkeys(DIRECTIONS, error)] * len(rows)
+    ranks = nondominated_ranks(rows, DIRECTIONS, errors)
+    assert set(ranks) == set(range(max(ranks, default=-1) + 1))
+
+
+def test_rows_within_one_standard_error_are_equal() -> None:
+    rows, errors = [{"a": 1.0}, {"a": 1.1}, {"a": 2.0}], [{"a": 0.1}] * 3
+    assert nondominated_ranks(rows, {"a": "maximize"}, errors) == [1, 1, 0]
+    assert nondominated_ranks(rows, {"a": "maximize"}) == [2, 1, 0]
+
+
+def test_rows_that_dominate_each_other_in_a_ring_share_a_rank() -> None:
+    # each step loses less than one standard error (1.0) where another gains more: 0 > 1 > 2 > 3 > 0
+    rows = [{"a": 1.2, "c": 0.6}, {"a": 0.0, "c": 1.2}, {"a": 0.4, "c": 0.0}, {"a": 0.8, "c": 0.3}]
+    ranks = nondominated_ranks(rows, DIRECTIONS, [{"a": 0.7, "c": 0.7}] * 4)
+    assert min(ranks) == 0
+
+
+@given(tables)
+def test_crowding_is_infinite_at_the_extremes_and_never_negative(rows: list[dict[str, float]]) -> None:
+    found = crowding(rows, DIRECTIONS)
+    assert len(found) == len(rows)
+    assert all(distance >= 0 for distance in found)
+    for name in DIRECTIONS:
+        known = [row[name] for row in rows if not math.isnan(row[name])]
+        if known:
+            best = [d for row, d in zip(rows, found, strict=True) if row[name] == max(known)]
+            assert math.inf in best
+
+
+def test_crowding_worked_by_hand() -> None:
+    rows = [{"a": 0.0, "b": 4.0}, {"a": 1.0, "b": 2.0}, {"a": 4.0, "b": 0.0}]
+    assert crowding(rows, {"a": "maximize", "b": "minimize"}) == [math.inf, 4 / 4 + 4 / 4, math.inf]
+
+
+def test_useful_means_half_of_the_best_skill() -> None:
+    rows = [{"skill": 0.8}, {"skill": 0.4}, {"skill": 0.39}, {"skill": 0.0}, {}]
+    assert useful(rows) == [0, 1]
+    assert useful(rows, reference_skill=0.7) == [0, 1, 2]
+    assert useful([{"skill": 0.0}]) == []
+    assert useful([]) == []
+
+
+def test_the_front_leaves_out_the_cheap_and_useless_the_infeasible_and_the_beaten() -> None:
+    objective = Objective(flops_budget=100, floors={"modularity": 0.1})
+    rows = [
+        {"skill": 0.9, "modularity": 0.5, "flops": 90},  # on the front
+        {"skill": 0.8, "modularity": 0.5, "flops": 95},  # beaten
+        {"skill": 0.6, "modularity": 0.4, "flops": 10},  # on the front: cheap
+        {"skill": 0.1, "modularity": 0.4, "flops": 1},  # useless
+        {"skill": 0.99, "modularity": 0.9, "flops": 101},  # over the budget
+        {"skill": 0.95, "modularity": 0.0, "flops": 90},  # under the floor
+    ]
+    assert front_of(rows, objective) == [0, 2]
+
+
+def test_a_front_of_nothing_is_empty() -> None:
+    assert pareto_front([], DIRECTIONS) == []
+    assert nondominated_ranks([], DIRECTIONS) == []
+    assert crowding([], DIRECTIONS) == []
+    assert front_of([], Objective(flops_budget=1)) == []
+
+
+@pytest.mark.parametrize("rows", [[{"a": 1.0}] * 3])
+def test_equal_rows_are_all_on_the_front(rows: list[dict[str, float]]) -> None:
+    assert pareto_front(rows, {"a": "maximize"}) == [0, 1, 2]

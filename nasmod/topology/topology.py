@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -28,7 +28,7 @@ class Node:
 
     kind: str
     inputs: tuple[int, ...] = ()
-    params: Mapping[str, Parameter] = MappingProxyType({})
+    params: Mapping[str, Parameter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inputs", tuple(self.inputs))

@@ -66,8 +66,8 @@ class Attention:
                     query, key, value = heads.permute(2, 0, 3, 1, 4)  # each (B, heads, T, head_width)
                     mixed = F.scaled_dot_product_attention(query, key, value)
                     x = x + self.project(mixed.transpose(1, 2).flatten(2))
-                    x = x + self.mlp(x)
-                    return x
+                    change: torch.Tensor = self.mlp(x)
+                    return x + change
 
             def __init__(
                 self,

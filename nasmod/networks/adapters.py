@@ -22,6 +22,9 @@ class Layer:
     name: str
     arguments: Mapping[str, LayerArgument]
 
+    def __hash__(self) -> int:
+        return hash((self.name, tuple(sorted(self.arguments.items()))))
+
 
 def adapt(sources: Sequence[Shape], accepts: Sequence[int], merge: str) -> tuple[tuple[tuple[Layer, ...], ...], Shape]:
     """Adapters per source, and the shape after merging them.

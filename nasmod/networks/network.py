@@ -42,7 +42,7 @@ class Network(nn.Module):
                 continue
             for position, layers in enumerate(step.adapters):
                 if layers:
-                    self.add_module(plan.adapter_name(step, position), _adapter(layers))
+                    self.add_module(plan.adapter_name(step, position), build_adapter(layers))
             if step.merge == "gated":
                 self.add_module(f"{step.name}_gate", Gate(len(step.sources)))
             if step.is_output:
@@ -120,6 +120,7 @@ def build(plan: Plan) -> Network:
     return Network(plan)
 
 
-def _adapter(layers: tuple[Layer, ...]) -> nn.Module:
+def build_adapter(layers: tuple[Layer, ...]) -> nn.Module:
+    """One layer, or several in a row."""
     made = [getattr(nn, layer.name)(**layer.arguments) for layer in layers]
     return made[0] if len(made) == 1 else nn.Sequential(*made)

@@ -1,6 +1,35 @@
 """The graph of modules as a value: topologies, their key, edits and random wirings."""
 
+from nasmod.topology.edits import (
+    add_edge,
+    add_module,
+    change_kind,
+    drop_edge,
+    remove_module,
+    resize_module,
+    rewire,
+    split_module,
+)
+from nasmod.topology.generators import FAMILIES, random_edges
 from nasmod.topology.key import canonical_order, key_of
 from nasmod.topology.topology import INPUT, OUTPUT, Node, Parameter, Topology
 
-__all__ = ["INPUT", "OUTPUT", "Node", "Parameter", "Topology", "canonical_order", "key_of"]
+__all__ = [
+    "FAMILIES",
+    "INPUT",
+    "OUTPUT",
+    "Node",
+    "Parameter",
+    "Topology",
+    "add_edge",
+    "add_module",
+    "canonical_order",
+    "change_kind",
+    "drop_edge",
+    "key_of",
+    "random_edges",
+    "remove_module",
+    "resize_module",
+    "rewire",
+    "split_module",
+]

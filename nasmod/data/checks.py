@@ -1,0 +1,136 @@
+"""What data must satisfy before anything is trained on it: each check raises `DataError` naming what to mend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nasmod.data.dataset import Array, Shape, Split, Task
+from nasmod.data.fingerprint import chunks
+from nasmod.errors import DataError
+
+MAX_RANK = 3  # (features,), (features, length) or (channels, height, width)
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def check_names(names: Mapping[str, Array], role: str, where: str) -> None:
+    """Names become parts of module names, so they must be identifiers."""
+    if not names:
+        raise DataError(f"{where} has no {role}.")
+    for name in names:
+        if not name.isidentifier():
+            raise DataError(f"{where}: the name of {role} '{name}' must consist of letters, digits and '_'.")
+
+
+def check_lengths(split: Split, where: str) -> None:
+    """Every array has one row per example."""
+    lengths = {name: len(array) for arrays in (split.inputs, split.targets) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DataError(f"{where}: all inputs and targets must have the same number of examples; got {listed}.")
+
+
+def check_input(name: str, array: Array, where: str) -> None:
+    """An input holds finite numbers of a shape that a network can read."""
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{where}: the input '{name}' must hold numbers; got {array.dtype}.")
+    if not 1 <= array.ndim - 1 <= MAX_RANK or 0 in array.shape[1:]:
+        raise DataError(
+            f"{where}: an example of the input '{name}' must have the shape (features,), (features, length) or "
+            f"(channels, height, width); got {array.shape[1:]}."
+        )
+    check_finite(f"input '{name}'", array, where)
+
+
+def check_finite(what: str, array: Array, where: str) -> None:
+    """No NaN, no infinity, nothing beyond the range of float32."""
+    if array.dtype.kind != "f":
+        return
+    start = 0
+    for chunk in chunks(array):
+        with np.errstate(invalid="ignore"):
+            sound = np.abs(chunk) <= LARGEST
+        if not sound.all():
+            row = start + int(np.flatnonzero(~sound.reshape(len(chunk), -1).all(axis=1))[0])
+            bad = float(chunk[~sound][0])
+            value = "NaN" if np.isnan(bad) else "an infinite value" if np.isinf(bad) else f"{bad:g}, beyond float32"
+            raise DataError(f"{where}: the {what} holds {value} in example {row}. Fill or remove such examples.")
+        start += len(chunk)
+
+
+def check_labels(name: str, labels: Array, classes: int | None, where: str) -> Array:
+    """Class numbers (N,) as int64: whole numbers from 0, below `classes` where that is given."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise DataError(f"{where}: the labels '{name}' must be one class number per example; got shape {labels.shape}.")
+    if labels.dtype.kind not in "biuf":
+        raise DataError(f"{where}: the labels '{name}' must be whole numbers from 0; got {labels.dtype}.")
+    check_finite(f"target '{name}'", labels, where)
+    whole = labels.astype(np.int64)
+    broken = np.flatnonzero(whole != labels)
+    if len(broken):
+        raise DataError(
+            f"{where}: the labels '{name}' must be whole numbers from 0; got {labels[broken[0]]:g} in example "
+            f'{broken[0]}. Real-valued targets need task = "regression".'
+        )
+    limit = np.iinfo(np.int32).max if classes is None else classes
+    outside = np.flatnonzero((whole < 0) | (whole >= limit))
+    if len(outside):
+        allowed = "whole numbers from 0" if classes is None else f"between 0 and {classes - 1}"
+        raise DataError(
+            f"{where}: the labels '{name}' must be {allowed}; got {whole[outside[0]]} in example {outside[0]}."
+        )
+    return whole
+
+
+def check_values(name: str, values: Array, where: str) -> Array:
+    """Targets of a regression (N, dims) as float64."""
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{where}: the target '{name}' must hold numbers; got {values.dtype}.")
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2 or values.shape[1] == 0:
+        raise DataError(f"{where}: the target '{name}' must have the shape (N,) or (N, dims); got {values.shape}.")
+    check_finite(f"target '{name}'", values, where)
+    return values.astype(np.float64)
+
+
+def check_same_shapes(splits: Mapping[str, Split], where: str) -> dict[str, Shape]:
+    """Each input has one shape in all splits; returns it, without the batch."""
+    first = next(iter(splits.values()))
+    for split_name, split in splits.items():
+        for role in ("inputs", "targets"):
+            ours, theirs = getattr(first, role), getattr(split, role)
+            if set(ours) != set(theirs):
+                raise DataError(
+                    f"{where}: every split must have the same {role}; got {', '.join(sorted(ours))} and, in "
+                    f"{split_name}, {', '.join(sorted(theirs))}."
+                )
+            for name in ours:
+                if ours[name].shape[1:] != theirs[name].shape[1:]:
+                    raise DataError(
+                        f"{where}: '{name}' must have the same shape in every split; got {ours[name].shape[1:]} and, "
+                        f"in {split_name}, {theirs[name].shape[1:]}."
+                    )
+    return {name: tuple(int(size) for size in array.shape[1:]) for name, array in first.inputs.items()}
+
+
+def check_splits(splits: Mapping[str, Split], outputs: Mapping[str, int], task: Task, where: str) -> None:
+    """No split is empty, and the training split has examples of every class."""
+    sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
+    for split_name, split in splits.items():
+        if len(split) == 0:
+            raise DataError(f"{where}: the {split_name} split is empty ({sizes}). Give more examples or larger shares.")
+    if task == "regression":
+        return
+    for name, classes in outputs.items():
+        if classes < 2:
+            raise DataError(f"{where}: the labels '{name}' must tell at least 2 classes apart; got {classes}.")
+        missing = np.flatnonzero(np.bincount(splits["train"].targets[name], minlength=classes) == 0)
+        if len(missing):
+            raise DataError(
+                f"{where}: every class of '{name}' must have an example in the training split; class {missing[0]} of "
+                f"{classes} has none. Number the classes from 0 without gaps, or give more examples."
+            )

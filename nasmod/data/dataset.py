@@ -1,0 +1,165 @@
+"""A data set: named inputs and targets in three splits, as a frozen value. It knows nothing of networks or of torch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+
+from nasmod import registry
+from nasmod.errors import NasmodError, StudyError, UnknownNameError
+
+Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
+Task = Literal["classification", "regression", "language"]
+Normalisation = Mapping[str, tuple[Array, Array]]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Examples by name: inputs (N, *shape), raw; targets (N,) class numbers, or (N, dims) real values.
+
+    >>> len(Split({"x": np.zeros((5, 3))}, {"y": np.zeros(5)}))
+    5
+    """
+
+    inputs: Mapping[str, Array]
+    targets: Mapping[str, Array]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.targets.values())))
+
+    def rows(self, chosen: Array) -> Split:
+        """The chosen examples, in the order given."""
+        return Split(
+            {name: array[chosen] for name, array in self.inputs.items()},
+            {name: array[chosen] for name, array in self.targets.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """What is learned from: three splits, the shape of each input, the classes or dimensions of each output.
+
+    `normalisation` holds mean and standard deviation of each input per feature (axis 0 of its shape), measured on the
+    training split; the inputs themselves stay raw. Targets of a regression are standardised by the training split:
+    ``target_normalisation[name]`` is the (mean, std), each (dims,), that leads back to the user's units.
+    """
+
+    name: str
+    task: Task
+    inputs: Mapping[str, Shape]
+    outputs: Mapping[str, int]
+    train: Split
+    validation: Split
+    test: Split
+    fingerprint: str
+    normalisation: Normalisation
+    target_normalisation: Normalisation = field(default_factory=dict)
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    feature_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def output_shapes(self) -> dict[str, Shape]:
+        """The shape each output of a network must have, without the batch."""
+        return {name: (count,) for name, count in self.outputs.items()}
+
+    @property
+    def chance(self) -> float:
+        """What a constant answer gets: the share of the largest class in the validation split; 0 for regression.
+
+        Of several outputs, the mean.
+        """
+        if self.task == "regression":
+            return 0.0
+        shares = [np.bincount(labels).max() / len(labels) for labels in self.validation.targets.values()]
+        return float(np.mean(shares))
+
+    def split(self, name: str) -> Split:
+        """The split called ``train``, ``validation`` or ``test``."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        if name not in splits:
+            raise UnknownNameError("split", name, splits)
+        return splits[name]
+
+
+def _absolute(path: str, info: ValidationInfo) -> str:
+    folder = (info.context or {}).get("folder", ".")
+    return str((Path(folder) / Path(path).expanduser()).resolve())
+
+
+DataPath = Annotated[str, AfterValidator(_absolute)]  # absolute once checked, so that a study runs from any directory
+
+
+class DataSettings(BaseModel):
+    """What every data set's settings share; a data set adds its own fields.
+
+    A test or validation set that comes with the data is kept as it is; `validation` is then a share of the rest.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: str
+    validation: float = Field(0.2, gt=0, lt=1, description="share of the examples that judges candidates")
+    test: float = Field(0.2, gt=0, lt=1, description="share of the examples kept for the final figures")
+    seed: int = Field(0, ge=0, lt=2**32, description="draws the splits")
+    limit: int | None = Field(None, ge=1, description="use at most so many examples in all, for quick runs")
+
+    @model_validator(mode="after")
+    def _room_for_training(self) -> DataSettings:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation + test must be below 1; got {self.validation} + {self.test}")
+        return self
+
+
+def dataset_settings(data: Mapping[str, Any], folder: Path | str = ".") -> DataSettings:
+    """Settings of the data set that ``data["name"]`` names, checked; relative paths start at `folder`.
+
+    Raises `UnknownNameError` for an unknown data set, `StudyError` in one line for anything else.
+    """
+    name = data.get("name")
+    if not isinstance(name, str):
+        raise StudyError(f"A data set needs a name. Known: {', '.join(registry.names('dataset'))}.")
+    model = registry.settings("dataset", name)
+    try:
+        settings = model.model_validate(dict(data), context={"folder": folder})
+    except ValidationError as error:
+        raise StudyError(_one_line(name, error, list(model.model_fields))) from None
+    assert isinstance(settings, DataSettings), f"the settings of the data set '{name}' must inherit DataSettings"
+    return settings
+
+
+def load_dataset(settings: DataSettings | Mapping[str, Any], folder: Path | str = ".") -> Dataset:
+    """Load the data set that the settings name.
+
+    Raises `DataError` in one line when the data cannot be used, and what `dataset_settings` raises.
+
+    >>> load_dataset({"name": "digits"}).inputs
+    {'x': (1, 8, 8)}
+    """
+    if not isinstance(settings, DataSettings):
+        settings = dataset_settings(settings, folder)
+    dataset = registry.resolve("dataset", settings.name)(settings)
+    if not isinstance(dataset, Dataset):
+        raise NasmodError(f"The data set '{settings.name}' must return a Dataset; got {type(dataset).__name__}.")
+    return dataset
+
+
+def _one_line(name: str, error: ValidationError, known: list[str]) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        return f"The data set '{name}' has no setting '{key}'.{hint} Known: {', '.join(known)}."
+    if first["type"] == "missing":
+        return f"The data set '{name}' needs the setting '{key}'."
+    reason = first["msg"].removeprefix("Value error, ")
+    where = f" setting '{key}'" if key else ""
+    got = f"; got {first['input']!r}" if key else ""
+    return f"Data set '{name}'{where}: {reason[0].lower()}{reason[1:]}{got}."

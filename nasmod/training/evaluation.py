@@ -1,0 +1,78 @@
+"""What a network answers on a split, and how right it is: loss, accuracy, R². Always in float32, never training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nasmod.data import Split, Task
+from nasmod.training.batches import Batches
+
+EVALUATION_BATCH = 512
+
+
+def evaluate(
+    network: nn.Module, split: Split, task: Task, device: str | torch.device = "cpu", batch: int = EVALUATION_BATCH
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Outputs (N, n) and targets (N,) or (N, dims) of a whole split, on the CPU. The network keeps its mode."""
+    batches = Batches(split, torch.device(device), batch)
+    outputs = predict(network, batches)
+    assert task in ("classification", "regression", "language")
+    return (
+        {name: values.float().cpu() for name, values in outputs.items()},
+        {name: values.cpu() for name, values in batches.targets.items()},
+    )
+
+
+@torch.no_grad()
+def predict(network: nn.Module, batches: Batches) -> dict[str, Tensor]:
+    """Outputs (N, n) for every example, on the device of the batches."""
+    was_training = network.training
+    network.eval()
+    collected: dict[str, list[Tensor]] = {}
+    for inputs, _ in batches.ordered():
+        for name, values in network(inputs).items():
+            collected.setdefault(name, []).append(values)
+    network.train(was_training)
+    return {name: torch.cat(parts) for name, parts in collected.items()}
+
+
+def loss_of(
+    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], task: Task, label_smoothing: float = 0.0
+) -> Tensor:
+    """Mean loss of a batch, summed over the outputs: cross-entropy, or squared error of a regression."""
+    losses = [
+        F.mse_loss(outputs[name].float(), target)
+        if task == "regression"
+        else F.cross_entropy(outputs[name].float(), target, label_smoothing=label_smoothing)
+        for name, target in targets.items()
+    ]
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+
+def accuracy_of(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], task: Task) -> float:
+    """Share of right answers, or R² of a regression; of several outputs, the mean.
+
+    >>> labels = {"y": torch.tensor([0, 1])}
+    >>> accuracy_of({"y": torch.tensor([[2.0, 1.0], [3.0, 1.0]])}, labels, "classification")
+    0.5
+    """
+    if task == "regression":
+        shares = [r_squared(outputs[name].float(), target) for name, target in targets.items()]
+    else:
+        shares = [(outputs[name].argmax(1) == target).float().mean() for name, target in targets.items()]
+    return float(torch.stack(shares).mean())
+
+
+def r_squared(predicted: Tensor, target: Tensor) -> Tensor:
+    """Share of the variance that is explained, 1 - SSE / SST, as the mean over the dimensions.
+
+    >>> r_squared(torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [3.0]])).item()
+    1.0
+    """
+    residual = (predicted - target).square().sum(0)
+    total = (target - target.mean(0)).square().sum(0)
+    return (1 - residual / total.clamp_min(torch.finfo(total.dtype).tiny)).mean()

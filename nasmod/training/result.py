@@ -1,0 +1,47 @@
+"""What training tells: an epoch while it runs, a result at its end, or why it failed. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class TrainingFailed(Exception):  # noqa: N818  it names what happened; a candidate that fails is no user's mistake
+    """A candidate that cannot be trained: its loss became NaN, it is too slow, it does not fit into memory."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """One epoch that is done. `validation_accuracy` is the share of right answers, or R² of a regression.
+
+    `seconds` is its training and validation, without what `on_epoch` does. `curve` holds one row per epoch so far,
+    this one included. ``state()`` gives the checkpoint to go on from: call it inside `on_epoch`, later it would tell
+    of a later epoch.
+    """
+
+    number: int  # from 1
+    network: nn.Module
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float  # of its last step
+    seconds: float
+    curve: tuple[dict[str, float], ...]
+    state: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What is left of a training: its curve, why it was stopped early (None: it ran to its end), its seconds."""
+
+    curve: list[dict[str, float]]
+    stopped: str | None
+    seconds: float

@@ -1,0 +1,189 @@
+"""What holds for every module kind. A new built-in kind is tested here without a line of its own."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import subprocess
+import sys
+import textwrap
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from nasmod import registry
+from nasmod.errors import PluginError, SpaceError, UnknownNameError
+from nasmod.modules import Parameters, build, check_params, kind, network_class
+
+torch.set_num_threads(1)
+KINDS = registry.names("kind")
+SMALL = 9  # sizes stay small so that hundreds of examples take seconds
+
+
+@st.composite
+def parameters(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    """Any parameters that a kind declares, kept small."""
+    drawn: dict[str, Any] = {}
+    for field, declared in kind(name).Parameters.model_fields.items():
+        if get_origin(declared.annotation) is Literal:
+            drawn[field] = draw(st.sampled_from(get_args(declared.annotation)))
+        elif declared.annotation is bool:
+            drawn[field] = draw(st.booleans())
+        else:
+            lowest = next(bound.ge for bound in declared.metadata if hasattr(bound, "ge"))
+            drawn[field] = draw(st.integers(lowest, lowest + 3))
+    return drawn
+
+
+@st.composite
+def shapes(draw: st.DrawFn, name: str) -> tuple[int, ...]:
+    """Any shape that a kind reads, kept small."""
+    rank = draw(st.sampled_from(kind(name).accepts))
+    return tuple(draw(st.lists(st.integers(1, SMALL), min_size=rank, max_size=rank)))
+
+
+@pytest.mark.parametrize("name", KINDS)
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_what_comes_out_has_the_output_shape_and_trains(name: str, data: st.DataObject) -> None:
+    params = data.draw(parameters(name))
+    shape = data.draw(shapes(name))
+    network = build(name, shape, params)
+    x = torch.randn(3, *shape, requires_grad=True)
+    y = network(x)
+    assert y.shape == (3, *kind(name).output_shape(shape, check_params(name, params)))
+    y.square().sum().backward()
+    for tensor in (y, x.grad, *(parameter.grad for parameter in network.parameters())):
+        assert tensor is not None
+        assert tensor.isfinite().all()
+
+
+@pytest.mark.parametrize("name", KINDS)
+@settings(deadline=None, max_examples=20)
+@given(data=st.data())
+def test_an_example_is_judged_alone_in_eval_mode(name: str, data: st.DataObject) -> None:
+    params, shape = data.draw(parameters(name)), data.draw(shapes(name))
+    network = build(name, shape, params).eval()
+    x = torch.randn(3, *shape)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x)[:1], network(x[:1]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_copied_source_gives_the_same_network_with_math_and_torch_alone(name: str) -> None:
+    source = textwrap.dedent(inspect.getsource(network_class(name)))
+    names: dict[str, Any] = {"math": math, "torch": torch, "nn": nn, "F": nn.functional}
+    exec(compile(f"from __future__ import annotations\n{source}", "copied", "exec"), names)
+    shape = (4, 6, 6)[: max(kind(name).accepts)]
+    original = build(name, shape, {}).eval()
+    rebuilt = names[network_class(name).__name__](**kind(name).arguments(shape, check_params(name, {}))).eval()
+    rebuilt.load_state_dict(original.state_dict())
+    x = torch.randn(2, *shape)
+    with torch.no_grad():
+        torch.testing.assert_close(rebuilt(x), original(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_network_can_be_copied_and_moved(name: str) -> None:
+    shape = (4, 6, 6)[: max(kind(name).accepts)]
+    network = build(name, shape, {}).eval()
+    x = torch.randn(2, *shape)
+    with torch.no_grad():
+        torch.testing.assert_close(copy.deepcopy(network)(x), network(x))
+        network.to(memory_format=torch.channels_last)
+        assert network(x).isfinite().all()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_parameter_has_a_default_and_bounds(name: str) -> None:
+    for field, declared in kind(name).Parameters.model_fields.items():
+        assert not declared.is_required(), field
+        bounded = {type(bound).__name__ for bound in declared.metadata} >= {"Ge", "Le"}
+        assert bounded or declared.annotation is bool or get_origin(declared.annotation) is Literal, field
+    assert registry.summary("kind", name).endswith(".")
+
+
+def test_attention_reads_the_order_of_a_sequence() -> None:
+    for position in ("learned", "sinusoidal"):
+        network = build("attention", (3, 5), {"position": position, "heads": 3, "head_width": 3}).eval()
+        x = torch.randn(1, 3, 5)
+        with torch.no_grad():
+            assert not torch.allclose(network(x).flip(2), network(x.flip(2)), atol=1e-3)
+
+
+def test_a_separable_convolution_has_fewer_parameters() -> None:
+    whole, separable = (build("conv", (16, 8, 8), {"channels": 32, "separable": s}) for s in (False, True))
+    count = [sum(parameter.numel() for parameter in network.parameters()) for network in (whole, separable)]
+    assert count == [16 * 32 * 9 + 2 * 32, 16 * 9 + 16 * 32 + 2 * 32]
+
+
+def test_a_residual_layer_of_zeros_passes_on_what_it_reads() -> None:
+    for name, params, shape in [
+        ("dense", {"width": 4, "residual": True, "depth": 2}, (4,)),
+        ("conv", {"channels": 4, "residual": True, "depth": 2, "normalisation": "none"}, (4, 5, 5)),
+    ]:
+        network = build(name, shape, params)
+        for parameter in network.parameters():
+            nn.init.zeros_(parameter)
+        x = torch.randn(2, *shape)
+        torch.testing.assert_close(network(x), x)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("dense", {"widht": 3}, "No parameter of the kind 'dense' 'widht'. Did you mean 'width'?"),
+        ("dense", {"width": 0}, "Parameter 'width' of the kind 'dense': Input should be greater than or equal to 1"),
+        ("dense", {"width": 2.5}, "Parameter 'width' of the kind 'dense': Input should be a valid integer, not 2.5"),
+        ("dense", {"width": True}, "Parameter 'width'"),
+        ("conv", {"kernel": 4}, "Parameter 'kernel' of the kind 'conv': Input should be 1, 3, 5 or 7, not 4."),
+    ],
+)
+def test_bad_parameters_are_named_in_one_line(name: str, params: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpaceError) as raised:
+        check_params(name, params)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_kind_suggests_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'conv'"):
+        kind("cnov")
+
+
+def test_a_kind_that_lacks_a_member_is_refused() -> None:
+    class HalfParameters(Parameters):
+        """No parameters."""
+
+    class Half:
+        """Half a kind."""
+
+        Parameters = HalfParameters
+
+    class Strange(Half):
+        """Registered with other parameters than its own."""
+
+        accepts = (1,)
+        output_shape = arguments = network = None
+
+    registry.register("kind", "half", Half, HalfParameters)
+    registry.register("kind", "strange", Strange, Parameters)
+    try:
+        with pytest.raises(PluginError, match="needs a member 'accepts'"):
+            kind("half")
+        with pytest.raises(PluginError, match="must be what it was registered with"):
+            kind("strange")
+    finally:
+        for name in ("half", "strange"):
+            del registry._entries["kind", name]
+
+
+def test_importing_kinds_imports_no_torch() -> None:
+    code = "import sys, nasmod.modules.dense, nasmod.modules.conv, nasmod.modules.pool, nasmod.modules.attention"
+    result = subprocess.run([sys.executable, "-c", f"{code}\nassert 'torch' not in sys.modules"], check=False)
+    assert result.returncode == 0

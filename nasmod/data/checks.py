@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nasmod.data.dataset import Array, Shape, Split, Task
+from nasmod.data.dataset import Array, Dataset, Shape, Split, Task
 from nasmod.data.fingerprint import chunks
 from nasmod.errors import DataError
 
@@ -134,3 +134,22 @@ def check_splits(splits: Mapping[str, Split], outputs: Mapping[str, int], task: 
                 f"{where}: every class of '{name}' must have an example in the training split; class {missing[0]} of "
                 f"{classes} has none. Number the classes from 0 without gaps, or give more examples."
             )
+
+
+def check_dataset(dataset: Dataset, where: str) -> None:
+    """Everything above, for a data set that was not made by `assemble`."""
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    for split in splits.values():
+        check_names(split.inputs, "input", where)
+        check_names(split.targets, "target", where)
+        check_lengths(split, where)
+        for name, array in split.inputs.items():
+            check_input(name, array, where)
+        for name, array in split.targets.items():
+            if dataset.task == "regression":
+                check_values(name, array, where)
+            else:
+                check_labels(name, array, dataset.outputs.get(name), where)
+    if check_same_shapes(splits, where) != dict(dataset.inputs):
+        raise DataError(f"{where}: inputs must give the shape of each input without the batch; got {dataset.inputs}.")
+    check_splits(splits, dataset.outputs, dataset.task, where)

@@ -88,12 +88,13 @@ class Dataset:
         return splits[name]
 
 
-def _absolute(path: str, info: ValidationInfo) -> str:
+def absolute(path: str, info: ValidationInfo) -> str:
+    """A path in settings, made absolute: relative ones start at the study file's folder, or at the working directory."""
     folder = (info.context or {}).get("folder", ".")
     return str((Path(folder) / Path(path).expanduser()).resolve())
 
 
-DataPath = Annotated[str, AfterValidator(_absolute)]  # absolute once checked, so that a study runs from any directory
+DataPath = Annotated[str, AfterValidator(absolute)]  # absolute once checked, so that a study runs from any directory
 
 
 class DataSettings(BaseModel):

@@ -61,7 +61,10 @@ class Network(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by name, from inputs by name (B, *shape)."""
-        found = self.run(inputs)
+        return self.outputs(self.run(inputs))
+
+    def outputs(self, found: Mapping[int, Tensor]) -> dict[str, Tensor]:
+        """Outputs by name, out of what `run` gave."""
         return {name: found[self.plan.output_step(name)] for name in self.plan.outputs}
 
     def run(

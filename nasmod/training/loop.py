@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,15 @@ from nasmod.training.settings import TrainingSettings, learning_rate
 
 Activations = Mapping[Any, Tensor]
 Penalty = Callable[[nn.Module, Activations], Tensor]
+
+
+@runtime_checkable
+class Inspected(Protocol):
+    """A network whose inner activations can be had: `outputs` reads the outputs out of what `run` gave."""
+
+    def run(self, inputs: Mapping[str, Tensor]) -> Mapping[Any, Tensor]: ...
+
+    def outputs(self, found: Mapping[Any, Tensor]) -> dict[str, Tensor]: ...
 
 
 def train(
@@ -153,6 +162,9 @@ def _train(
 def _forward(
     network: nn.Module, inputs: Mapping[str, Tensor], with_activations: bool
 ) -> tuple[dict[str, Tensor], Activations]:
+    if with_activations and isinstance(network, Inspected):
+        activations = network.run(inputs)
+        return network.outputs(activations), activations
     outputs: dict[str, Tensor] = network(inputs)
     return outputs, outputs
 

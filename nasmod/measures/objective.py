@@ -54,6 +54,17 @@ class Objective(BaseModel):
                 raise ValueError(f"the floor of '{name}' must be a finite number, not {floor}")
         return floors
 
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Every measured name that the score, the floors or the directions speak of."""
+        return frozenset({"skill", "modularity", "flops", *self.floors, *self.directions})
+
+    def values(self, measures: Mapping[str, float]) -> tuple[float, ...]:
+        """What an optimiser is told: the score, or in mode ``pareto`` one value a direction (undefined counts 0)."""
+        if self.mode == "combined":
+            return (self.score(measures),)
+        return tuple(_defined(measures.get(name)) for name in self.directions)
+
     def cheapness(self, flops: float) -> float:
         """c in [0, 1]: 0 at the FLOPs budget, 1 at a hundredth of it and below, by the logarithm in between."""
         if flops <= 0:

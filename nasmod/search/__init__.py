@@ -1,0 +1,1 @@
+"""Searching: strategies, stopping rules, references, the controller and the workers."""

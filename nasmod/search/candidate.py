@@ -1,0 +1,201 @@
+"""Training one claimed candidate: from its first epoch, or its checkpoint, to a stored result."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from nasmod import registry
+from nasmod.errors import StorageError
+from nasmod.measures import Evaluation, measure_all
+from nasmod.networks import Network, build
+from nasmod.search.context import Context
+from nasmod.search.stopping import StoppingRule
+from nasmod.search.stopping import make as make_rule
+from nasmod.study import Database, RungResult, candidates
+from nasmod.study.candidates import Claim, ClaimLost
+from nasmod.training import Epoch, TrainingFailed, TrainingSettings, derive, save_weights, train
+
+CHECKPOINT_SECONDS = 30.0  # a checkpoint is stored at most so often
+SNAPSHOT_SECONDS = 1.0  # the state that would be handed back is taken at most so often
+
+Measured = tuple[dict[str, float], dict[str, float]]  # values, standard errors
+
+
+class HandBack(Exception):  # noqa: N818  # an event: the worker was asked to end
+    """Leave the training where it is and give the candidate back."""
+
+
+class CandidateTraining:
+    """One candidate in training: `run` it, and it is finished, stopped, failed, handed back or lost.
+
+    `asked_to_end` and `lost` are looked at after every epoch; the worker sets them.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        database: Database,
+        held: Claim,
+        device: str,
+        asked_to_end: threading.Event,
+        lost: threading.Event,
+    ) -> None:
+        self.context, self.database, self.held, self.device = context, database, held, device
+        self.asked_to_end, self.lost = asked_to_end, lost
+        self.settings = TrainingSettings.model_validate(
+            {**context.study.training.model_dump(), **held.proposal.settings}
+        )
+        self.rule: StoppingRule = make_rule(context.study)
+        # references and repeats are trained to their end: they are what the others are compared with
+        self.rungs = self.rule.rungs(self.settings.epochs) if held.role == "search" else ()
+        self.rung_results = list(held.rung_results)
+        self.rung_measured: Measured = ({}, {})
+        self.snapshot = held.checkpoint
+        self.snapshot_curve: tuple[Mapping[str, float], ...] = held.curve
+        self.snapshot_at = self.checkpoint_at = time.monotonic()
+        self.seed = derive(context.study.seed, held.key)
+        self.interruptible = False  # true while an epoch is trained: then an order to end may raise `HandBack`
+
+    def run(self) -> None:
+        """Train, measure and store. Raises `ClaimLost`, or `StorageError` when the database is gone for good."""
+        try:
+            self._train()
+        except HandBack:
+            self.interruptible = False
+            candidates.hand_back(self.database, self.held, self.snapshot_curve, self.snapshot)
+        except (ClaimLost, StorageError):
+            raise
+        except TrainingFailed as failure:
+            self.interruptible = False
+            candidates.fail(self.database, self.held, failure.reason)
+        except Exception as error:  # whatever a kind or a measure raises is this candidate's failure, stored in words
+            self.interruptible = False
+            reason = f"{type(error).__name__}: {_first_line(error)}"
+            candidates.fail(self.database, self.held, reason, traceback.format_exc())
+
+    def _train(self) -> None:
+        plan = self.context.plan(self.held.proposal.topology)
+        torch.manual_seed(derive(self.seed, "weights"))
+        network = build(plan)
+        network.normalise(self.context.dataset.normalisation)
+        evaluation = Evaluation(plan, self.context.dataset, seed=derive(self.seed, "measures"))
+        cheap = measure_all(self.context.study.measures, evaluation, cheap=True)
+        if (violation := self.context.objective.violation(cheap[0])) is not None:
+            raise TrainingFailed(f"infeasible: {violation}")
+
+        def on_epoch(epoch: Epoch) -> str | None:
+            self.interruptible = False
+            reason = self._report(epoch, network, cheap)
+            self.interruptible = reason is None and epoch.number < self.settings.epochs
+            return reason
+
+        self.interruptible = True
+        result = train(
+            network,
+            self.context.dataset,
+            self.settings,
+            self.seed,
+            on_epoch,
+            device=self.device,
+            checkpoint=self.held.checkpoint,
+        )
+        self.interruptible = False
+        costly = self.rung_measured if result.stopped else self._measure(network, rung=False)
+        values, errors = _joined(cheap, costly)
+        stored = {
+            "measures": {**values, "seconds": result.seconds},
+            "standard_errors": errors,
+            "score": self.context.objective.score(values),
+            "seconds": result.seconds,
+            "device": _device_name(self.device),
+            "versions": {name: version(name) for name in ("nasmod", "torch", "optuna")},
+            "seed": self.seed,
+        }
+        left = 1 - len(result.curve) / self.settings.epochs
+        candidates.finish(
+            self.database,
+            self.held,
+            stored,
+            self.context.objective.values(values),
+            stopped=result.stopped,
+            fraction_left=left if result.stopped else 0.0,
+            weights=None if result.stopped else save_weights(network),
+        )
+
+    def _report(self, epoch: Epoch, network: Network, cheap: Measured) -> str | None:
+        """After each epoch: tell the database, compare at a rung, keep what a hand-back needs."""
+        if self.lost.is_set():
+            raise ClaimLost
+        now, last = time.monotonic(), epoch.number == self.settings.epochs
+        rung = self._rung_result(epoch, network, cheap) if epoch.number in self.rungs else None
+        due = not last and now - self.checkpoint_at >= CHECKPOINT_SECONDS
+        if due or now - self.snapshot_at >= SNAPSHOT_SECONDS:
+            self.snapshot, self.snapshot_curve, self.snapshot_at = epoch.state(), epoch.curve, now
+        if due:
+            self.checkpoint_at = now
+        others = candidates.report(
+            self.database, self.held, epoch.curve, epoch.validation_accuracy, rung, self.snapshot if due else None
+        )
+        reason = None
+        if rung is not None:
+            self.rung_results.append(rung)
+            reason = self.rule.decide(self.rung_results, others)
+        if self.asked_to_end.is_set() and reason is None and not last:
+            raise HandBack
+        return reason
+
+    def _rung_result(self, epoch: Epoch, network: Network, cheap: Measured) -> RungResult:
+        self.rung_measured = self._measure(network, rung=True)
+        values, errors = _joined(cheap, self.rung_measured)
+        objective = self.context.objective
+        return RungResult(
+            epoch=epoch.number,
+            score=objective.score(values),
+            standard_error=objective.standard_error(values, errors),
+            values=tuple(objective.values(values)),
+            errors=tuple(errors.get(name, 0.0) for name in objective.directions) if objective.mode == "pareto" else (),
+        )
+
+    def _measure(self, network: Network, rung: bool) -> Measured:
+        """The measures of the trained network; at a rung only those that the objective speaks of."""
+        chosen = self.context.study.measures
+        if rung:
+            wanted = self.context.objective.wanted
+            chosen = {
+                name: given
+                for name, given in chosen.items()
+                if wanted & registry.resolve("measure", name).directions.keys()
+            }
+        evaluation = Evaluation(
+            network.plan,
+            self.context.dataset,
+            network,
+            self.device,
+            seed=derive(self.seed, "measures"),
+            with_test=not rung,
+        )
+        return measure_all(chosen, evaluation, cheap=False)
+
+
+def _joined(*measured: Measured) -> Measured:
+    values: dict[str, Any] = {}
+    errors: dict[str, Any] = {}
+    for some_values, some_errors in measured:
+        values.update(some_values)
+        errors.update(some_errors)
+    return values, errors
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or "no message").splitlines()[0]
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device

@@ -1,0 +1,55 @@
+"""What the controller and every worker of a study share: its data, its space, its objective, and what they imply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from nasmod.data import Dataset, load_dataset
+from nasmod.measures.objective import Objective
+from nasmod.networks import Plan, count_flops, plan
+from nasmod.space import Space, SpaceFile
+from nasmod.study import Study
+from nasmod.study.candidates import Distributions
+from nasmod.study.projection import with_json
+from nasmod.topology import Topology
+
+
+@dataclass(frozen=True)
+class Context:
+    """A study's definition brought to life. Made by `bring_to_life`, in every process anew."""
+
+    study: Study
+    dataset: Dataset
+    space: Space
+
+    @property
+    def objective(self) -> Objective:
+        """What the study wants."""
+        return self.study.objective
+
+    @cached_property
+    def distributions(self) -> Distributions:
+        """The space's parameters as Optuna stores them."""
+        return with_json(self.space.parameters())
+
+    def plan(self, topology: Topology) -> Plan:
+        """The topology on this study's data."""
+        return plan(topology, self.dataset.inputs, self.dataset.output_shapes)
+
+    def flops(self, topology: Topology) -> int:
+        """FLOPs of one forward pass of one example."""
+        return count_flops(self.plan(topology))
+
+    def violation(self, topology: Topology) -> str | None:
+        """Why a topology is not to be trained, by what is known before any training; None when it may be."""
+        measures: Mapping[str, float] = {"flops": self.flops(topology)}
+        return self.objective.violation(measures)
+
+
+def bring_to_life(study: Study, dataset: Dataset | None = None) -> Context:
+    """Load the data (unless it is given) and build the space on it. Raises a `NasmodError` of one line."""
+    dataset = dataset or load_dataset(study.data)
+    space = Space(SpaceFile.from_table(study.space), dataset.inputs, dataset.output_shapes)
+    return Context(study, dataset, space)

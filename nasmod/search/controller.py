@@ -1,0 +1,189 @@
+"""The controller: keeps the queue filled, takes candidates from dead workers, and says when a study has ended.
+
+It is whoever holds the lease in the study's row: a courtesy, since every step is one transaction and two controllers
+break nothing. All it needs is in the database; another process goes on where it was killed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence, Set
+
+from nasmod.search import strategies
+from nasmod.search.context import Context
+from nasmod.search.references import references
+from nasmod.search.strategies.random import draw
+from nasmod.study import Proposal, Record, Status, StoredStudy, candidate_key, candidates, records, stored
+from nasmod.study.files import sweep_weights
+from nasmod.study.watch import Watch
+
+FAILURES_IN_ROW = 20
+DRAWS_WITHOUT_A_NEW_ONE = 1_000  # then the space counts as exhausted
+DRAWS_OF_THE_STRATEGY = 50  # of these; the others are random
+LISTABLE = 20_000  # encodings: a space this small is listed, and ends when all of it was proposed
+KEPT = 20  # the best whose weights are kept, beside the front
+TICK_SECONDS = 0.25
+LEASE_BEAT_SECONDS = 2.0
+
+
+class Controller:
+    """One process's attempts to steer a study: `tick` about four times a second, until it says that it has ended."""
+
+    def __init__(self, context: Context, study: StoredStudy, name: str, workers: int, lease_seconds: float) -> None:
+        self.context, self.study, self.name, self.workers = context, study, name, workers
+        self.reader = records.RecordReader(study)
+        self.watch = Watch(lease_seconds)
+        self.lease_watch = Watch(lease_seconds)
+        self.holds_lease = False
+        self.beaten_at = time.monotonic()
+        self._listed: list[tuple[str, Proposal]] | None = None
+        self._swept_at = 0
+
+    def tick(self) -> Status:
+        """One look at the study, and what is to be done about it."""
+        status = stored.status(self.study)
+        if status.state == "ended" or not self._lead():
+            return status
+        self._sweep()
+        if status.state == "searching":
+            reason = self._reason_to_end(status)
+            if reason is None:
+                reason = self._fill_queue(status)
+            if reason is not None:
+                stored.move_on(self.study, "repeating", reason)
+        elif not self._open({"running"}, {"search"}):
+            self._file_repeats()
+            if not self._open({"queued", "running"}, {"repeat", "reference"}):
+                stored.move_on(self.study, "ended", None)
+        self._sweep_weights(status)
+        return stored.status(self.study)
+
+    def release(self) -> None:
+        """Leave the lease to another process."""
+        if self.holds_lease:
+            stored.release_lease(self.study, self.name)
+
+    def _lead(self) -> bool:
+        """Whether this process holds the lease; takes it when nobody does or its holder shows no sign of life."""
+        now = time.monotonic()
+        if self.holds_lease:
+            if now - self.beaten_at >= LEASE_BEAT_SECONDS:
+                self.holds_lease = stored.keep_lease(self.study, self.name, now - self.beaten_at)
+                self.beaten_at = now
+            return self.holds_lease
+        holder, token, beat = stored.lease(self.study)
+        if holder is None or self.lease_watch.expired({0: (token, beat)}):
+            self.holds_lease = stored.take_lease(self.study, self.name, token, beat)
+            self.beaten_at = now
+            if self.holds_lease:
+                self._file_references()
+        return self.holds_lease
+
+    def _sweep(self) -> None:
+        """Take from its worker each candidate that gave no sign of life for a whole lease."""
+        for candidate, (token, beat) in self.watch.expired(
+            candidates.running(self.study.database, self.study.id)
+        ).items():
+            candidates.sweep(self.study.database, candidate, token, beat)
+
+    def _reason_to_end(self, status: Status) -> str | None:
+        if status.failures_in_row >= FAILURES_IN_ROW:
+            failed = [record for record in self.reader.read() if record.state == "failed"]
+            return f"{FAILURES_IN_ROW} candidates failed in a row; the last: {failed[-1].reason}"
+        if status.hours is not None and status.seconds >= status.hours * 3600:
+            return f"{status.hours:g} hours are over; {status.trained} candidates were trained"
+        if status.trained >= status.budget:
+            return f"the budget is reached: {status.trained} candidates were trained"
+        return None
+
+    def _fill_queue(self, status: Status) -> str | None:
+        """File proposals until every worker finds one; a reason to end when there are no new ones."""
+        wanted = min(max(self.workers, status.running) + 1, status.budget - status.trained - status.running)
+        while True:
+            known = self.reader.read()
+            queued = sum(record.state == "queued" and record.role == "search" for record in known)
+            if queued >= wanted:
+                return None
+            exhausted = self._file_one(known)
+            if exhausted is not None:
+                busy = any(record.role == "search" and record.state in ("queued", "running") for record in known)
+                return None if busy else exhausted
+
+    def _file_one(self, known: Sequence[Record]) -> str | None:
+        """File one new proposal; None, or why there is none."""
+        seen = {record.key for record in known}
+        blind = [_without_test(record) for record in known]
+        for attempt in range(DRAWS_WITHOUT_A_NEW_ONE):
+            proposals = stored.status(self.study).proposals
+            strategy = strategies.make(self.study.study, self.context.space, proposals)
+            if attempt < DRAWS_OF_THE_STRATEGY:
+                proposal = strategy.propose(blind, 1)[0]
+            elif (listed := self._all_of_a_small_space()) is not None:
+                left = [proposal for key, proposal in listed if key not in seen]
+                if not left:
+                    return f"exhausted: all {len(listed)} candidates of the space within the FLOPs budget were proposed"
+                proposal = left[0]
+            else:
+                proposal = draw(self.context.space, strategy.generator, "random", "the strategy found no new one")
+            key = candidate_key(proposal.topology, proposal.settings)
+            if key not in seen and self.context.violation(proposal.topology) is not None:
+                candidates.count_infeasible(self.study.database, self.study.id)
+                continue
+            near = next((record.parameters for record in known if record.key == proposal.parent), None)
+            parameters = self.context.space.encode(proposal.topology, proposal.settings, near)
+            if candidates.propose(self.study.database, self.study.id, key, proposal, parameters):
+                return None
+        return f"exhausted: {DRAWS_WITHOUT_A_NEW_ONE:,} proposals in a row brought no new candidate"
+
+    def _all_of_a_small_space(self) -> list[tuple[str, Proposal]] | None:
+        """Every feasible topology of a space that can be listed, with its key; None for a larger space."""
+        if self._listed is None:
+            everything = self.context.space.proposals(LISTABLE)
+            if everything is None:
+                return None
+            origin = {"strategy": "list", "why": "the next of a small space that was not proposed yet"}
+            self._listed = [
+                (candidate_key(topology, settings), Proposal(topology, settings, None, origin))
+                for topology, settings in everything
+                if self.context.violation(topology) is None
+            ]
+        return self._listed
+
+    def _file_references(self) -> None:
+        if not self.study.study.references:
+            return
+        for proposal in references(self.context):
+            name = str(proposal.origin["reference"])
+            key = candidate_key(proposal.topology, {"reference": name})
+            candidates.propose(self.study.database, self.study.id, key, proposal, {}, "reference")
+
+    def _file_repeats(self) -> None:
+        """Have the best few trained again with other seeds; what was filed before is known and not filed again."""
+        study = self.study.study
+        for record in records.finalists(self.reader.read(), study.objective, study.finalists):
+            for repeat in range(1, study.repeats):
+                key = candidate_key(record.proposal.topology, record.proposal.settings, repeat)
+                origin = {**record.proposal.origin, "repeat_of": record.key, "repeat": repeat}
+                proposal = dataclasses.replace(record.proposal, origin=origin)
+                candidates.propose(self.study.database, self.study.id, key, proposal, {}, "repeat")
+
+    def _open(self, states: Set[str], roles: Set[str]) -> bool:
+        return any(record.role in roles and record.state in states for record in self.reader.read())
+
+    def _sweep_weights(self, status: Status) -> None:
+        """Forget the weights of what is neither among the best nor on the front nor a reference."""
+        if status.finished < self._swept_at + KEPT:
+            return
+        self._swept_at = status.finished
+        known, objective = self.reader.read(), self.study.study.objective
+        kept = [*records.ranked(known, objective)[:KEPT], *records.front(known, objective)]
+        kept += [record for record in known if record.role == "reference"]
+        keep = {record.id for record in kept}
+        self.study.database.transact(lambda connection: sweep_weights(connection, self.study.id, keep))
+
+
+def _without_test(record: Record) -> Record:
+    """What a strategy may see of a record: nothing of the test split."""
+    seen = {name: value for name, value in record.measures.items() if not name.startswith("test_")}
+    return dataclasses.replace(record, measures=seen)

@@ -1,0 +1,39 @@
+"""Whether a study can have any candidate at all: found out before anything is stored."""
+
+from __future__ import annotations
+
+import random
+
+from nasmod.errors import SpaceError
+from nasmod.search.context import Context
+from nasmod.training.seeds import derive
+from nasmod.training.settings import TrainingSettings
+
+DRAWS = 300
+LISTABLE = 20_000  # encodings: a space this small is looked at whole
+
+
+def check(context: Context) -> None:
+    """Raise `SpaceError` when no topology of the space fits the FLOPs budget, or a searched setting is none.
+
+    A small space is looked at whole; of a large one the cheapest of a few hundred draws must fit.
+    """
+    fields = TrainingSettings.model_fields
+    for name in context.space.settings:
+        if name not in fields or name == "epochs":
+            known = ", ".join(sorted(set(fields) - {"epochs"}))
+            raise SpaceError(f"The space searches a training setting '{name}' that is none. Known: {known}.")
+    budget = context.objective.flops_budget
+    cheapest: int | None = None
+    listed = context.space.topologies(LISTABLE)
+    generator = random.Random(derive(context.study.seed, "feasibility"))
+    for topology in listed if listed is not None else (context.space.random(generator)[0] for _ in range(DRAWS)):
+        flops = context.flops(topology)
+        if flops <= budget:
+            return
+        cheapest = flops if cheapest is None else min(cheapest, flops)
+    seen = "of all its topologies" if listed is not None else f"of {DRAWS} random topologies of it"
+    raise SpaceError(
+        f"The search space cannot satisfy the FLOPs budget of {budget:,}: the cheapest {seen} needs {cheapest:,}. "
+        f"Raise objective.flops_budget or offer smaller modules."
+    )

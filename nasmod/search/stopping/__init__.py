@@ -1,0 +1,5 @@
+"""Stopping rules: which candidates are not worth their remaining epochs. One file each."""
+
+from nasmod.search.stopping.rule import StoppingRule, StoppingSettings, make
+
+__all__ = ["StoppingRule", "StoppingSettings", "make"]

@@ -1,0 +1,39 @@
+"""The contract of a stopping rule: what is known at a rung in, a reason to stop in words out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from nasmod import registry
+from nasmod.measures.objective import Objective
+from nasmod.study import RungResult, Study, check_settings
+
+
+class StoppingSettings(BaseModel):
+    """What the settings of every stopping rule share: unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoppingRule(Protocol):
+    """A registered stopping rule is a class with this constructor and these two methods."""
+
+    def __init__(self, settings: Any, objective: Objective) -> None: ...
+
+    def rungs(self, epochs: int) -> tuple[int, ...]:
+        """Epochs, ascending and before the last, at which candidates are compared."""
+
+    def decide(self, curve: Sequence[RungResult], results: Sequence[RungResult]) -> str | None:
+        """Why to stop, or None. `curve`: the candidate's own rungs so far; `results`: the others' at the last one."""
+
+
+def make(study: Study) -> StoppingRule:
+    """The study's stopping rule."""
+    given = dict(study.stopping)
+    name = given.pop("name")
+    settings = check_settings("stopping", name, given, "stopping")
+    rule: StoppingRule = registry.resolve("stopping", name)(settings, study.objective)
+    return rule

@@ -1,0 +1,270 @@
+"""The database of studies: how it is made, opened and written. It knows nothing of what a study holds.
+
+SQLite ignores FOR UPDATE, so a writing transaction begins with BEGIN IMMEDIATE; a reading one with BEGIN, so that
+readers never queue behind a writer. Every transaction is retried whole when the database was locked, deadlocked or
+went away, so the work of one must be safe to run again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+import sqlalchemy
+from sqlalchemy import Connection, Engine, event, exc, inspect, select, text
+from sqlalchemy.engine import URL, make_url
+
+from nasmod.errors import StorageError
+from nasmod.study import tables
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 60  # how long SQLite waits for another writer
+RETRY_SECONDS = 600.0  # how long a transaction is tried again before the database counts as gone
+CREATION_LOCK = 7_230_641  # PostgreSQL advisory lock held while the tables are made
+
+
+class Database:
+    """An open database. Use `Database.open` or `Database.create`; `transact` and `read` run a function in it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def open(cls, storage: str) -> Database:
+        """Open a database that is there and ours. Raises `StorageError` in one line otherwise."""
+        url = storage_url(storage)
+        path = sqlite_path(url)
+        if path is not None and not path.is_file():
+            raise StorageError(f"No database at '{path}'. Start a study there, or name another with --storage.")
+        database = cls(_engine(url))
+        with _explained(url):
+            database._check_ours(url)
+        return database
+
+    @classmethod
+    def create(cls, storage: str) -> Database:
+        """Open a database, made first if it is not there. Of several processes at once, one makes it."""
+        url = storage_url(storage)
+        path = sqlite_path(url)
+        with _explained(url):
+            if path is not None and not path.exists():
+                _create_sqlite(path)
+            elif path is None:
+                _create_server(url)
+        return cls.open(storage)
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one writing transaction, retried whole; its result once it is committed."""
+        return self._run(work, writing=True)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one reading transaction."""
+        return self._run(work, writing=False)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    @property
+    def url(self) -> str:
+        """The URL with its password: to be handed to a worker, never to be shown."""
+        return self.engine.url.render_as_string(hide_password=False)
+
+    @property
+    def shown(self) -> str:
+        """What a person may see of the URL: a path, or the URL without its password."""
+        path = sqlite_path(self.engine.url)
+        return str(path) if path else self.engine.url.render_as_string(hide_password=True)
+
+    def _run(self, work: Callable[[Connection], T], writing: bool) -> T:
+        deadline = time.monotonic() + RETRY_SECONDS
+        pause = 0.05
+        while True:
+            try:
+                with self.engine.connect().execution_options(nasmod_writing=writing) as connection, connection.begin():
+                    return work(connection)
+            except exc.DBAPIError as error:
+                if not _may_pass(error) or time.monotonic() > deadline:
+                    with _explained(self.engine.url):
+                        raise
+                time.sleep(pause * (0.5 + random.random()))  # spreads the processes; decides nothing of a study
+                pause = min(2 * pause, 5.0)
+
+    def _check_ours(self, url: URL) -> None:
+        with self.engine.connect() as connection:
+            if not inspect(connection).has_table(tables.schema.name):
+                raise StorageError(f"The database {_shown(url)} holds no nasmod studies.")
+            version = connection.scalar(select(tables.schema.c.version))
+        if version is None or version > tables.SCHEMA_VERSION:
+            raise StorageError(
+                f"The database {_shown(url)} is of schema version {version}; this nasmod reads up to "
+                f"{tables.SCHEMA_VERSION}. Upgrade nasmod."
+            )
+        while version < tables.SCHEMA_VERSION:
+            step = tables.upgrades[version]
+            version += 1
+            self.transact(lambda connection, step=step, version=version: _upgrade(connection, step, version))  # type: ignore[misc]
+
+
+def storage_url(storage: str) -> URL:
+    """A database URL of a URL or of the path of an SQLite file."""
+    try:
+        url = make_url(storage) if "://" in storage else URL.create("sqlite", database=str(Path(storage).absolute()))
+        url.get_dialect()
+    except (exc.ArgumentError, exc.NoSuchModuleError) as error:
+        raise StorageError(
+            "The storage is neither a path nor a database URL such as sqlite:///runs/a.db or "
+            "postgresql+psycopg://user@host/name."
+        ) from error
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StorageError(f"Studies are kept in SQLite or PostgreSQL, not in '{url.get_backend_name()}'.")
+    return url
+
+
+def sqlite_path(url: URL) -> Path | None:
+    """The file of an SQLite URL, None for a server."""
+    if url.get_backend_name() != "sqlite":
+        return None
+    if not url.database or url.database == ":memory:":
+        raise StorageError("A study outlives its process: an in-memory SQLite database cannot hold it.")
+    return Path(url.database)
+
+
+def copy(database: Database, target: Path) -> None:
+    """A sound copy of an SQLite study, its write-ahead log included, at a path where nothing is yet."""
+    if sqlite_path(database.engine.url) is None:
+        raise StorageError("Only an SQLite study can be copied; use pg_dump for PostgreSQL.")
+    if target.exists():
+        raise StorageError(f"'{target}' exists already; a copy needs a path where nothing is.")
+    if not target.parent.is_dir():
+        raise StorageError(f"The folder '{target.parent}' does not exist.")
+    part = target.with_name(f"{target.name}.part")
+    part.unlink(missing_ok=True)
+    with _explained(database.engine.url), database.engine.connect() as connection:
+        raw = connection.connection.dbapi_connection
+        assert isinstance(raw, sqlite3.Connection)
+        raw.execute("VACUUM INTO ?", (str(part),))
+    part.rename(target)
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        try:
+            return sqlalchemy.create_engine(url, pool_size=1, max_overflow=2, pool_pre_ping=True)
+        except ImportError as error:
+            raise StorageError("PostgreSQL needs its driver: pip install 'nasmod[postgresql]'.") from error
+    engine = sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself: `_begin_sqlite` does
+    connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+    connection.execute("PRAGMA synchronous=NORMAL")  # with WAL: a killed process loses nothing
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writing = connection.get_execution_options().get("nasmod_writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _create_sqlite(path: Path) -> None:
+    """Built aside and linked into place, so that nobody ever opens half a database; the loser takes the winner's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        _create_tables(URL.create("sqlite", database=name))
+        with sqlite3.connect(name) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")  # remembered by the file
+        connection.close()
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            return
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _create_server(url: URL) -> None:
+    engine = _engine(url)
+    try:
+        with engine.connect() as connection, connection.begin():
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CREATION_LOCK})
+            if not inspect(connection).has_table(tables.schema.name):
+                _create_tables(url)
+    finally:
+        engine.dispose()
+
+
+def _create_tables(url: URL) -> None:
+    storage = optuna.storages.RDBStorage(url.render_as_string(hide_password=False))  # makes Optuna's tables
+    try:
+        with storage.engine.connect() as connection, connection.begin():
+            tables.metadata.create_all(connection)
+            connection.execute(tables.schema.insert().values(version=tables.SCHEMA_VERSION))
+    finally:
+        storage.engine.dispose()
+
+
+def _upgrade(connection: Connection, step: Callable[[Connection], None], version: int) -> None:
+    if connection.scalar(select(tables.schema.c.version)) != version - 1:
+        return  # another process was first
+    step(connection)
+    connection.execute(tables.schema.update().values(version=version))
+
+
+def _may_pass(error: exc.DBAPIError) -> bool:
+    """Whether trying again may help: locks, deadlocks, a connection or a server that went away."""
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return state in ("40001", "40P01", "53300", "55P03") or state.startswith(("08", "57P"))
+    message = str(error.orig)
+    return isinstance(error, exc.OperationalError) and (
+        "locked" in message
+        or "busy" in message
+        or (error.orig is not None and "sqlite" not in type(error.orig).__module__)
+    )
+
+
+def _shown(url: URL) -> str:
+    path = sqlite_path(url)
+    return f"'{path}'" if path else f"'{url.render_as_string(hide_password=True)}'"
+
+
+@contextmanager
+def _explained(url: URL) -> Iterator[None]:
+    """Turns what a driver says of a bad database into one `StorageError`."""
+    try:
+        yield
+    except (exc.DBAPIError, sqlite3.DatabaseError, optuna.exceptions.StorageInternalError) as error:
+        cause = getattr(error, "orig", None) or error.__cause__ or error
+        message = " ".join(str(cause).split())
+        if "locked" in message:
+            message = f"it stayed locked for {BUSY_SECONDS} s; is another program writing to it?"
+        elif "readonly" in message or "read-only" in message:
+            message = "it is read-only; a study must be able to write."
+        elif "not a database" in message:
+            message = "the file is not an SQLite database."
+        elif "malformed" in message or "disk image" in message:
+            message = "the file is truncated or damaged; restore a copy."
+        raise StorageError(f"The database {_shown(url)} cannot be used: {message}") from error
+    except RuntimeError as error:  # Optuna's own schema is of another version
+        raise StorageError(f"The database {_shown(url)} cannot be used: {error}") from error
+    except PermissionError as error:
+        raise StorageError(f"The database {_shown(url)} cannot be made: {error.strerror}.") from error

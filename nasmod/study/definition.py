@@ -1,0 +1,220 @@
+"""Study: what a study file says, checked when it is read. It knows nothing of databases.
+
+A study's *definition* is what makes two studies the same one: everything here but the amounts (`trials`, `hours`),
+with the search space and the hashes of its plugins written out, so that no other file is needed to go on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from nasmod import registry
+from nasmod.errors import StudyError, unknown
+from nasmod.measures import Objective, measured_names
+from nasmod.space import SpaceFile
+from nasmod.training.settings import TrainingSettings
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+AMOUNTS = frozenset({"trials", "hours"})  # may be raised while a study lives: not part of its definition
+
+DEFAULT_MEASURES: dict[str, dict[str, Any]] = {
+    "accuracy": {},
+    "cost": {},
+    "wiring": {},
+    "latency": {},
+    "modularity": {},
+}
+
+
+class Plugin(BaseModel):
+    """A user's Python file: where it lies and what it held when the study was started; never its code."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    sha256: str
+
+
+class Study(BaseModel):
+    """What a study file says. Unknown keys are refused with the nearest known one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=NAME_PATTERN, description="the study's name in its database")
+    seed: int = Field(0, ge=0, description="every generator of the study is derived from it")
+    trials: int = Field(100, ge=1, description="budget: how many candidates are trained, over all workers")
+    hours: float | None = Field(None, gt=0, description="end the search after so many hours of searching")
+    space: dict[str, Any] = Field(description="the search space: a packaged name, a path, or its tables written out")
+    data: dict[str, Any] = Field(description="the data set: `name` and its settings")
+    training: TrainingSettings = TrainingSettings()
+    objective: Objective
+    strategy: dict[str, Any] = {"name": "evolution"}
+    stopping: dict[str, Any] = {"name": "halving"}
+    measures: dict[str, dict[str, Any]] = Field({}, validate_default=True, description="more measures, or settings")
+    references: bool = Field(True, description="train the monolith, the chain and the parallel ensemble beside")
+    finalists: int = Field(3, ge=0, description="how many of the best are trained again with other seeds at the end")
+    repeats: int = Field(3, ge=1, description="how often each finalist is trained in all")
+    plugins: tuple[Plugin, ...] = ()
+
+    @field_validator("data", "strategy", "stopping")
+    @classmethod
+    def _named(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(value.get("name"), str):
+            raise ValueError("needs a `name`")
+        return value
+
+    @field_validator("measures")
+    @classmethod
+    def _with_defaults(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {**{name: {} for name in DEFAULT_MEASURES}, **value}
+
+    @property
+    def modules_wanted(self) -> int:
+        """How many evenly needed modules count as fully modular (`measures.modularity.modules_wanted`)."""
+        settings = registry.settings("measure", "modularity")(**self.measures.get("modularity", {}))
+        return int(settings.modules_wanted)  # type: ignore[attr-defined]  # a field of that one settings model
+
+    def definition(self) -> dict[str, Any]:
+        """The study without its amounts: equal for two starts of the same study."""
+        return {key: value for key, value in self.model_dump(mode="json").items() if key not in AMOUNTS}
+
+
+def find(study: str | Path) -> Path:
+    """The file of a packaged study's name, or of a path."""
+    packaged = registry.packaged("studies")
+    path = Path(study)
+    if path.suffix == ".toml" or path.is_file():
+        return path
+    if str(study) in packaged:
+        return packaged[str(study)]
+    known = ", ".join(sorted(packaged))
+    near = difflib.get_close_matches(str(study), packaged, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise StudyError(f"No study '{study}': neither a packaged name nor a file.{hint} Packaged: {known}.")
+
+
+def read(study: str | Path, **changes: Any) -> Study:
+    """Read a study file and everything it names: its space is written out, its plugins are imported and hashed.
+
+    `changes` replace top-level keys of the file. Raises a `NasmodError` of one line.
+    """
+    path = find(study)
+    table = read_toml(path)
+    table.setdefault("name", path.stem)
+    table.update({key: value for key, value in changes.items() if value is not None})
+    here = path.parent
+    plugins = table.get("plugins", [])
+    if not isinstance(plugins, list) or not all(isinstance(plugin, str) for plugin in plugins):
+        raise StudyError(f"{path}: 'plugins' must be a list of Python files.")
+    places = [(here / plugin).resolve() for plugin in plugins]
+    table["plugins"] = [{"path": str(place), "sha256": registry.load_plugin_file(place)} for place in places]
+    if isinstance(table.get("space"), str):
+        table["space"] = read_space(table["space"], here)
+    if isinstance(table.get("data"), dict) and isinstance(table["data"].get("path"), str):
+        table["data"]["path"] = str((here / table["data"]["path"]).expanduser().resolve())
+    return check(table, str(path))
+
+
+def read_space(name: str, here: Path) -> dict[str, Any]:
+    """The tables of a packaged space or of a file beside the study file."""
+    packaged = registry.packaged("search_spaces")
+    if name in packaged:
+        return read_toml(packaged[name])
+    if name.endswith(".toml"):
+        return read_toml(here / name)
+    near = difflib.get_close_matches(name, packaged, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise StudyError(
+        f"No search space '{name}'.{hint} Known: {', '.join(sorted(packaged))}, or a path to a .toml file."
+    )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; `StudyError` says what is wrong with it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StudyError(f"File '{path}' cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"File '{path}' is not valid TOML: {error}.") from error
+
+
+def check(table: Mapping[str, Any], where: str) -> Study:
+    """A `Study` of plain tables, every name in it looked up and every setting checked, without importing torch."""
+    try:
+        study = Study.model_validate(dict(table))
+        for noun, section in [("dataset", "data"), ("strategy", "strategy"), ("stopping", "stopping")]:
+            settings = dict(getattr(study, section))
+            check_settings(noun, settings.pop("name"), settings, f"{where}: {section}")
+        for name, settings in study.measures.items():
+            check_settings("measure", name, settings, f"{where}: measures.{name}")
+        _check_objective(study, where)
+        SpaceFile.from_table(study.space)
+    except ValidationError as error:
+        raise StudyError(f"{where}: {one_line(error, Study)}") from error
+    return study
+
+
+def _check_objective(study: Study, where: str) -> None:
+    """Every name that the objective speaks of is measured."""
+    measured = measured_names(list(study.measures))
+    for name in sorted(study.objective.wanted - measured.keys()):
+        raise StudyError(f"{where}: objective: {unknown('measured value', name, measured)}")
+
+
+def check_settings(noun: str, name: str, settings: Mapping[str, Any], where: str) -> BaseModel:
+    """The checked settings of a registered name; raises `StudyError` naming the key to mend."""
+    model = registry.settings(noun, name)
+    given = {**settings, "name": name} if "name" in model.model_fields else dict(settings)
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise StudyError(f"{where}: {one_line(error, model)}") from error
+
+
+def load_plugins(study: Study) -> None:
+    """Import a stored study's plugins; `PluginError` when one is missing or has changed."""
+    for plugin in study.plugins:
+        registry.load_plugin_file(Path(plugin.path), plugin.sha256)
+
+
+def one_line(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first complaint of pydantic as one line: the key, the rule, what was got, the nearest known key."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = sorted(_fields(model, first["loc"][:-1]))
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        return f"unknown key '{key}'.{hint} Known: {', '.join(known)}.{more}"
+    if first["type"] == "missing":
+        return f"'{key}' is required.{more}"
+    return f"'{key}': {first['msg']}, got {first['input']!r}.{more}"
+
+
+def _fields(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        model = field.annotation
+    return list(model.model_fields)
+
+
+def difference(stored: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What differs between two definitions: ``key: stored -> given``, one entry a key."""
+    lines = []
+    for key in sorted(stored.keys() | given.keys()):
+        old, new = stored.get(key), given.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += difference(old, new, f"{prefix}{key}.")
+        elif old != new:
+            lines.append(f"{prefix}{key}: {old!r} -> {new!r}")
+    return lines

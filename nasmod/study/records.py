@@ -1,0 +1,210 @@
+"""Reading what a study knows: records by plain SQL, the finalists' repeats folded in, the best and the front."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from nasmod.errors import StudyError
+from nasmod.measures.front import front_of
+from nasmod.measures.objective import Objective
+from nasmod.study import files
+from nasmod.study.record import ENDED, Proposal, Record
+from nasmod.study.stored import StoredStudy
+from nasmod.study.tables import candidates
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class RecordReader:
+    """Records of a study, read again only where they can have changed: an ended candidate's record is kept."""
+
+    def __init__(self, stored: StoredStudy) -> None:
+        self.stored = stored
+        self._ended: dict[int, Record] = {}
+
+    def read(self) -> list[Record]:
+        """Every candidate's record, in the order they were filed."""
+
+        def work(connection: Connection) -> list[Record]:
+            table = candidates
+            states = connection.execute(
+                select(table.c.id, table.c.state, table.c.weights)
+                .where(table.c.study == self.stored.id)
+                .order_by(table.c.id)
+            ).all()
+            known = self._ended.copy()
+            changed = [row.id for row in states if row.id not in known]
+            found: dict[int, Record] = {}
+            for start in range(0, len(changed), 500):
+                part = changed[start : start + 500]
+                for row in connection.execute(select(table).where(table.c.id.in_(part))):
+                    found[row.id] = _record(row)
+            self._ended.update({i: record for i, record in found.items() if record.state in ENDED})
+            records = [found.get(row.id) or known[row.id] for row in states]
+            return [
+                record if record.weights == row.weights else replace(record, weights=row.weights)
+                for record, row in zip(records, states, strict=True)
+            ]
+
+        return self.stored.database.read(work)
+
+
+def read_records(stored: StoredStudy) -> list[Record]:
+    """Every candidate's record, in the order they were filed."""
+    return RecordReader(stored).read()
+
+
+def with_repeats(records: Iterable[Record], objective: Objective) -> list[Record]:
+    """Search and reference records, the finished repeats of each folded in as means with their standard errors."""
+    repeats: dict[str, list[Record]] = {}
+    others = []
+    for record in records:
+        if record.role != "repeat":
+            others.append(record)
+        elif record.state == "finished":
+            repeats.setdefault(str(record.proposal.origin["repeat_of"]), []).append(record)
+    return [_mean([record, *repeats[record.key]], objective) if record.key in repeats else record for record in others]
+
+
+def ranked(records: Iterable[Record], objective: Objective) -> list[Record]:
+    """Finished, feasible search records, best score first; what was repeated ranks by its mean.
+
+    Once finalists were repeated, a single lucky training does not overtake them: they come first.
+    """
+    rows = [
+        record
+        for record in with_repeats(records, objective)
+        if record.role == "search" and record.state == "finished" and objective.feasible(record.measures, finished=True)
+    ]
+    return sorted(rows, key=lambda record: (record.repeats == 1, -(record.score or 0.0), record.id))
+
+
+def finalists(records: Iterable[Record], objective: Objective, count: int) -> list[Record]:
+    """The best few by their first training: what is trained again before it is called best."""
+    return ranked([record for record in records if record.role == "search"], objective)[:count]
+
+
+def front(records: Iterable[Record], objective: Objective) -> list[Record]:
+    """The finished, feasible, useful search records that no other beats in every direction, best score first."""
+    rows = ranked(records, objective)
+    return [rows[index] for index in front_of([record.measures for record in rows], objective)]
+
+
+def best(records: Iterable[Record], objective: Objective) -> Record:
+    """The first of `ranked`; `StudyError` when no candidate has finished."""
+    rows = ranked(records, objective)
+    if not rows:
+        raise StudyError("No finished candidate yet: there is no best one. Resume the study first.")
+    return rows[0]
+
+
+def find(records: Sequence[Record], wanted: str | int) -> Record:
+    """The record of a trial number, of a reference's name, or of the beginning of a key."""
+    text = str(wanted).removeprefix("#")
+    found = [record for record in records if text.isdecimal() and record.number == int(text)]
+    found = found or [record for record in records if record.label == text or record.key.startswith(text)]
+    if len(found) != 1:
+        numbers = [record.number for record in records if record.number is not None]
+        known = f"trials 0 to {max(numbers)}" if numbers else "no trials yet"
+        raise StudyError(f"{'No' if not found else 'More than one'} candidate '{wanted}'. Known: {known}.")
+    return found[0]
+
+
+def rescored(records: Iterable[Record], objective: Objective) -> list[Record]:
+    """The records as another objective scores them; nothing is trained."""
+    return [
+        replace(record, score=objective.score(record.measures)) if "flops" in record.measures else record
+        for record in records
+    ]
+
+
+def weights(stored: StoredStudy, record: Record) -> bytes:
+    """The stored weights (safetensors) of a record; `StudyError` when they were not kept."""
+    content = stored.database.read(lambda connection: files.read(connection, record.id, "weights", record.weights))
+    if content is None:
+        raise StudyError(
+            f"The weights of {record.label} were not kept (kept: the front and the best); export it with --retrain."
+        )
+    return content
+
+
+def update_result(stored: StoredStudy, record: Record, measures: Mapping[str, float]) -> None:
+    """Add measures taken later to a record, such as the test accuracy seen at an export."""
+
+    def work(connection: Connection) -> None:
+        table = candidates
+        row = connection.execute(select(table.c.result).where(table.c.id == record.id).with_for_update()).one()
+        result = json.loads(row.result)
+        result["measures"].update(measures)
+        connection.execute(update(table).where(table.c.id == record.id).values(result=json.dumps(result)))
+
+    stored.database.transact(work)
+
+
+def dataframe(records: Iterable[Record]) -> pandas.DataFrame:
+    """One row a candidate: number, key, role, state, score, reason, measures, ``<measure>_se``, settings, parameters."""
+    import pandas
+
+    rows = [
+        {
+            "number": record.number,
+            "key": record.key,
+            "role": record.role,
+            "state": record.state,
+            "score": record.score,
+            "reason": record.reason,
+            "parent": record.proposal.parent,
+            "strategy": record.proposal.origin.get("strategy"),
+            "epochs": len(record.curve),
+            **record.measures,
+            **{f"{name}_se": error for name, error in record.standard_errors.items()},
+            **record.parameters,
+        }
+        for record in records
+    ]
+    return pandas.DataFrame(rows)
+
+
+def _record(row: Row[Any]) -> Record:
+    proposal = json.loads(row.proposal)
+    result = json.loads(row.result) if row.result else {}
+    return Record(
+        number=row.number,
+        key=row.key,
+        state=row.state,
+        proposal=Proposal.from_json(proposal),
+        measures=result.get("measures", {}),
+        standard_errors=result.get("standard_errors", {}),
+        score=result.get("score"),
+        curve=tuple(json.loads(row.curve)),
+        reason=row.reason,
+        weights=row.weights,
+        role=row.role,
+        parameters=proposal["parameters"],
+        worker=row.worker,
+        seconds=result.get("seconds"),
+        attempts=row.attempts,
+        traceback=result.get("traceback"),
+        id=row.id,
+    )
+
+
+def _mean(trainings: Sequence[Record], objective: Objective) -> Record:
+    """One record of several trainings of one candidate: means, and the standard error of each mean."""
+    first = trainings[0]
+    measures, errors = {}, {}
+    for name in first.measures:
+        values = [record.measures[name] for record in trainings if name in record.measures]
+        measures[name] = statistics.fmean(values)
+        if len(values) > 1 and (name in first.standard_errors or len(set(values)) > 1):
+            errors[name] = statistics.stdev(values) / math.sqrt(len(values))
+    score = objective.score(measures) if "flops" in measures else first.score
+    return replace(first, measures=measures, standard_errors=errors, score=score, repeats=len(trainings))

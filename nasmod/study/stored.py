@@ -1,0 +1,234 @@
+"""A study as it lies in a database: made, joined, opened, its budget and its state. Candidates have their own file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from nasmod.errors import DataError, StorageError, StudyError, unknown
+from nasmod.study import projection
+from nasmod.study.database import Database
+from nasmod.study.definition import Study, check, difference, load_plugins
+from nasmod.study.record import TRAINED
+from nasmod.study.tables import candidates, optuna_studies, studies
+
+StudyState = Literal["searching", "repeating", "ended"]
+
+
+@dataclass(frozen=True)
+class StoredStudy:
+    """A study in its database. `study` is its definition with the amounts of the moment it was read."""
+
+    database: Database
+    id: int
+    study: Study
+    fingerprint: str
+    versions: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The study's name in its database."""
+        return self.study.name
+
+
+@dataclass(frozen=True)
+class Status:
+    """Counts and state of a study. `trained` of the `budget` search candidates ran to their end or were stopped."""
+
+    name: str
+    state: StudyState
+    reason: str | None
+    budget: int
+    trained: int
+    finished: int
+    stopped: int
+    failed: int
+    running: int
+    queued: int
+    duplicates: int
+    infeasible: int
+    proposals: int
+    failures_in_row: int
+    seconds: float
+    hours: float | None
+    references: int  # trained outside the budget
+    repeats: int  # likewise
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain form."""
+        return asdict(self)
+
+
+def create_or_join(database: Database, study: Study, fingerprint: str, versions: Mapping[str, str]) -> StoredStudy:
+    """File a new study, or join the one of this name if its definition is the same.
+
+    Raises `StudyError` with the difference when it is not, `StorageError` when the name is a foreign Optuna study's.
+    """
+
+    def work(connection: Connection) -> bool:
+        if connection.scalar(select(studies.c.id).where(studies.c.name == study.name)) is not None:
+            return False
+        foreign = select(optuna_studies.c.study_id).where(optuna_studies.c.study_name == study.name)
+        if connection.scalar(foreign) is not None:
+            raise StorageError(
+                f"The database has an Optuna study '{study.name}' that nasmod did not make; choose another --name."
+            )
+        directions = study.objective.directions if study.objective.mode == "pareto" else {"score": "maximize"}
+        connection.execute(
+            insert(studies).values(
+                name=study.name,
+                optuna_study=projection.create_study(connection, study.name, list(directions.values())),
+                definition=json.dumps(study.definition()),
+                fingerprint=fingerprint,
+                trials=study.trials,
+                hours=study.hours,
+                state="searching",
+                versions=json.dumps(dict(versions)),
+            )
+        )
+        return True
+
+    created = database.transact(work)
+    stored = open_study(database, study.name)
+    if not created:
+        lines = difference(stored.study.definition(), study.definition())
+        if lines:
+            more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
+            raise StudyError(
+                f"A study '{study.name}' with another definition is in {database.shown} (stored -> given): "
+                f"{'; '.join(lines[:3])}{more}. Choose another --name, or resume it as it is."
+            )
+        check_data(stored, fingerprint)
+    return stored
+
+
+def open_study(database: Database, name: str) -> StoredStudy:
+    """The stored study of this name, its plugins imported; `StudyError` names the known ones when it is not there."""
+    row = database.read(lambda connection: connection.execute(select(studies).where(studies.c.name == name)).first())
+    if row is None:
+        raise StudyError(unknown("study", name, names(database)))
+    table = {**json.loads(row.definition), "trials": row.trials, "hours": row.hours}
+    load_plugins(Study.model_validate(table))
+    study = check(table, f"study '{name}' in {database.shown}")
+    return StoredStudy(database, row.id, study, row.fingerprint, json.loads(row.versions))
+
+
+def names(database: Database) -> list[str]:
+    """Names of the studies in a database."""
+    return list(database.read(lambda connection: connection.scalars(select(studies.c.name)).all()))
+
+
+def check_data(stored: StoredStudy, fingerprint: str) -> None:
+    """Refuse to go on with other data than the study was started with."""
+    if fingerprint != stored.fingerprint:
+        raise DataError(
+            f"Study '{stored.name}' was started with data of fingerprint {stored.fingerprint[:16]}, but what is there "
+            f"now has {fingerprint[:16]}. Restore the data, or start a new study."
+        )
+
+
+def status(stored: StoredStudy) -> Status:
+    """Counts and state, in one reading transaction."""
+
+    def work(connection: Connection) -> Status:
+        row = connection.execute(select(studies).where(studies.c.id == stored.id)).one()
+        counted = connection.execute(
+            select(candidates.c.role, candidates.c.state, func.count())
+            .where(candidates.c.study == stored.id)
+            .group_by(candidates.c.role, candidates.c.state)
+        ).all()
+        count = {(role, state): number for role, state, number in counted}
+        finished, stopped = count.get(("search", "finished"), 0), count.get(("search", "stopped"), 0)
+        return Status(
+            name=row.name,
+            state=row.state,
+            reason=row.reason,
+            budget=row.trials,
+            trained=finished + stopped,
+            finished=finished,
+            stopped=stopped,
+            failed=sum(number for (_, state), number in count.items() if state == "failed"),
+            running=sum(number for (_, state), number in count.items() if state == "running"),
+            queued=sum(number for (_, state), number in count.items() if state == "queued"),
+            duplicates=row.duplicates,
+            infeasible=row.infeasible,
+            proposals=row.proposals,
+            failures_in_row=row.failures_in_row,
+            seconds=row.seconds,
+            hours=row.hours,
+            references=sum(count.get(("reference", state), 0) for state in TRAINED),
+            repeats=sum(count.get(("repeat", state), 0) for state in TRAINED),
+        )
+
+    return stored.database.read(work)
+
+
+def raise_budget(stored: StoredStudy, trials: int | None, hours: float | None) -> None:
+    """Set the study's whole budget, which may only grow; an ended study searches on when there is more to do."""
+
+    def work(connection: Connection) -> None:
+        row = connection.execute(select(studies).where(studies.c.id == stored.id).with_for_update()).one()
+        if trials is not None and trials < row.trials:
+            raise StudyError(
+                f"--trials is the study's whole budget and may only be raised: it is {row.trials}, got {trials}."
+            )
+        if hours is not None and row.hours is not None and hours < row.hours:
+            raise StudyError(f"--hours may only be raised: it is {row.hours:g}, got {hours:g}.")
+        values: dict[str, Any] = {}
+        if trials is not None and trials > row.trials:
+            values["trials"] = trials
+        if hours is not None and hours != row.hours:
+            values["hours"] = hours
+        if values:
+            connection.execute(
+                update(studies)
+                .where(studies.c.id == stored.id)
+                .values(**values, state="searching", reason=None, failures_in_row=0)
+            )
+
+    stored.database.transact(work)
+
+
+def reopen_after_failures(stored: StoredStudy) -> None:
+    """A study that ended by failures in a row is searched on when a person resumes it: they may have mended the cause."""
+    _update(stored, (studies.c.state == "ended") & (studies.c.failures_in_row > 0), {
+        "state": "searching", "reason": None, "failures_in_row": 0,
+    })  # fmt: skip
+
+
+def move_on(stored: StoredStudy, state: StudyState, reason: str | None) -> None:
+    """The study's next state and, in words, why. The first reason given stays."""
+    _update(stored, studies.c.state != state, {"state": state, "reason": func.coalesce(studies.c.reason, reason)})
+
+
+def lease(stored: StoredStudy) -> tuple[str | None, int, int]:
+    """Who holds the controller's lease, with its token and beat: what another process watches."""
+    query = select(studies.c.controller, studies.c.controller_token, studies.c.controller_beat)
+    row = stored.database.read(lambda connection: connection.execute(query.where(studies.c.id == stored.id)).one())
+    return row.controller, row.controller_token, row.controller_beat
+
+
+def take_lease(stored: StoredStudy, controller: str, token: int, last_beat: int) -> bool:
+    """Become the controller if nobody has shown a sign of life since (token, beat) were seen."""
+    free = (studies.c.controller_token == token) & (studies.c.controller_beat == last_beat)
+    return _update(stored, free, {"controller": controller, "controller_token": token + 1})
+
+
+def keep_lease(stored: StoredStudy, controller: str, seconds: float) -> bool:
+    """A controller's sign of life, with the seconds it searched since the last; False when another has taken over."""
+    beat = {"controller_beat": studies.c.controller_beat + 1, "seconds": studies.c.seconds + seconds}
+    return _update(stored, studies.c.controller == controller, beat)
+
+
+def release_lease(stored: StoredStudy, controller: str) -> None:
+    """Leave the lease to whoever asks next."""
+    _update(stored, studies.c.controller == controller, {"controller": None})
+
+
+def _update(stored: StoredStudy, condition: Any, values: Mapping[str, Any]) -> bool:
+    statement = update(studies).where(studies.c.id == stored.id, condition).values(**values)
+    return bool(stored.database.transact(lambda connection: connection.execute(statement)).rowcount)

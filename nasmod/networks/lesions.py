@@ -16,14 +16,17 @@ def module_steps(network: Network) -> list[int]:
 
 
 def lesion(
-    network: Network, inputs: Mapping[str, Tensor], sets: Sequence[frozenset[int]], batch: int = 128
+    network: Network, inputs: Mapping[str, Tensor], sets: Sequence[frozenset[int]], batch: int | None = None
 ) -> Iterator[dict[str, Tensor]]:
     """Outputs (B, size) by name on all examples, once per set of steps; the empty set is the network unharmed.
 
     A lesion replaces each step of its set by its mean over the given examples, per unit (and position), in eval mode.
     Each batch is run whole once; a lesion then recomputes only what lies between it and the outputs, and what it made
-    constant only once.
+    constant only once. `batch` is the number of examples run at a time: by default 64 on a CPU, where small batches
+    stay in its caches (measured: 256 take up to twice as long), and 1,024 elsewhere.
     """
+    device = next(network.buffers()).device  # every network has a buffer per input
+    batch = batch or (64 if device.type == "cpu" else 1024)
     was_training = network.training
     network.eval()
     try:
@@ -67,7 +70,7 @@ def _means(network: Network, inputs: Mapping[str, Tensor], steps: frozenset[int]
 
 
 def _batches(network: Network, inputs: Mapping[str, Tensor], batch: int) -> Iterator[dict[str, Tensor]]:
-    device = next(network.buffers()).device  # every network has a buffer per input
+    device = next(network.buffers()).device
     count = len(next(iter(inputs.values())))
     for start in range(0, count, batch):
         yield {name: inputs[name][start : start + batch].to(device) for name in network.plan.inputs}

@@ -20,7 +20,7 @@ class Gate(nn.Module):
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(count))  # before the softmax
 
-    def forward(self, *tensors: Tensor) -> Tensor:
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
         shares = self.weights.softmax(0)
         mixed = shares[0] * tensors[0]
         for share, tensor in zip(shares[1:], tensors[1:], strict=True):

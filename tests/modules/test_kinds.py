@@ -183,7 +183,7 @@ def test_a_kind_that_lacks_a_member_is_refused() -> None:
             del registry._entries["kind", name]
 
 
-def test_importing_kinds_imports_no_torch() -> None:
+def test_importing_kinds_and_plans_imports_no_torch() -> None:
     code = "import sys, nasmod.modules.dense, nasmod.modules.conv, nasmod.modules.pool, nasmod.modules.attention"
     result = subprocess.run([sys.executable, "-c", f"{code}\nassert 'torch' not in sys.modules"], check=False)
     assert result.returncode == 0

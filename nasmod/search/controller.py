@@ -7,6 +7,7 @@ break nothing. All it needs is in the database; another process goes on where it
 from __future__ import annotations
 
 import dataclasses
+import random
 import time
 from collections.abc import Sequence, Set
 
@@ -17,6 +18,7 @@ from nasmod.search.strategies.random import draw
 from nasmod.study import Proposal, Record, Status, StoredStudy, candidate_key, candidates, records, stored
 from nasmod.study.files import sweep_weights
 from nasmod.study.watch import Watch
+from nasmod.training import derive
 
 FAILURES_IN_ROW = 20
 DRAWS_WITHOUT_A_NEW_ONE = 1_000  # then the space counts as exhausted
@@ -82,9 +84,8 @@ class Controller:
 
     def _sweep(self) -> None:
         """Take from its worker each candidate that gave no sign of life for a whole lease."""
-        for candidate, (token, beat) in self.watch.expired(
-            candidates.running(self.study.database, self.study.id)
-        ).items():
+        running = candidates.running(self.study.database, self.study.id)
+        for candidate, (token, beat) in self.watch.expired(running).items():
             candidates.sweep(self.study.database, candidate, token, beat)
 
     def _reason_to_end(self, status: Status) -> str | None:
@@ -125,7 +126,8 @@ class Controller:
                     return f"exhausted: all {len(listed)} candidates of the space within the FLOPs budget were proposed"
                 proposal = left[0]
             else:
-                proposal = draw(self.context.space, strategy.generator, "random", "the strategy found no new one")
+                generator = random.Random(derive(self.study.study.seed, "fallback", proposals))
+                proposal = draw(self.context.space, generator, "random", "the strategy found no new one")
             key = candidate_key(proposal.topology, proposal.settings)
             if key not in seen and self.context.violation(proposal.topology) is not None:
                 candidates.count_infeasible(self.study.database, self.study.id)

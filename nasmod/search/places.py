@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -23,12 +24,15 @@ def devices(workers: int | str) -> list[str]:
 
     gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     if workers == "auto":
-        return gpus or ["cpu"] * len(
-            os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-        )
+        return gpus or ["cpu"] * cores()
     if not isinstance(workers, int) or workers < 1:
         raise StudyError(f"--workers takes a number from 1, or 'auto', not '{workers}'.")
     return [gpus[index % len(gpus)] if gpus else "cpu" for index in range(workers)]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass
@@ -99,10 +103,8 @@ class LocalWorker:
 
     def _close(self) -> None:
         if self.process is not None and self.process.stdin is not None and not self.process.stdin.closed:
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()
-            except BrokenPipeError:
-                pass
 
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing."]

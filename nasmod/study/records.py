@@ -150,7 +150,7 @@ def update_result(stored: StoredStudy, record: Record, measures: Mapping[str, fl
 
 
 def dataframe(records: Iterable[Record]) -> pandas.DataFrame:
-    """One row a candidate: number, key, role, state, score, reason, measures, ``<measure>_se``, settings, parameters."""
+    """One row a candidate: what it is, its score, its measures and their ``<measure>_se``, its parameters."""
     import pandas
 
     rows = [

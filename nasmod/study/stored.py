@@ -194,10 +194,9 @@ def raise_budget(stored: StoredStudy, trials: int | None, hours: float | None) -
 
 
 def reopen_after_failures(stored: StoredStudy) -> None:
-    """A study that ended by failures in a row is searched on when a person resumes it: they may have mended the cause."""
-    _update(stored, (studies.c.state == "ended") & (studies.c.failures_in_row > 0), {
-        "state": "searching", "reason": None, "failures_in_row": 0,
-    })  # fmt: skip
+    """Search on where failures in a row ended a study: who resumes it may have mended their cause."""
+    ended_by_failures = (studies.c.state == "ended") & (studies.c.failures_in_row > 0)
+    _update(stored, ended_by_failures, {"state": "searching", "reason": None, "failures_in_row": 0})
 
 
 def move_on(stored: StoredStudy, state: StudyState, reason: str | None) -> None:

@@ -1,7 +1,7 @@
 """Watching for signs of life: who has shown none for a whole lease, by this process's own monotonic clock.
 
-No two clocks are ever compared: only (token, beat) pairs, seen twice by one process. A poll that failed in between starts
-the lease again, so that an outage of the database expires nothing.
+No two clocks are ever compared: only (token, beat) pairs, seen twice by one process. A long gap between two polls
+starts every lease again, so that an outage of the database expires nothing.
 """
 
 from __future__ import annotations

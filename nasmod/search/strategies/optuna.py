@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import Field
 
-from nasmod.measures.objective import Objective
+from nasmod.measures.objective import Direction, Objective
 from nasmod.search.strategies.random import draw
 from nasmod.search.strategies.strategy import StrategySettings
 from nasmod.space import Space
@@ -120,7 +120,7 @@ def _mirror(
         constraints = {"early_stopped": 1.0 if record.state == "stopped" else 0.0}
         return create_trial(state=TrialState.COMPLETE, values=values, constraints=constraints, **common)
 
-    directions = list(objective.directions.values()) if objective.mode == "pareto" else ["maximize"]
+    directions: list[Direction] = list(objective.directions.values()) if objective.mode == "pareto" else ["maximize"]
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # a mirror is not worth a line each
     try:

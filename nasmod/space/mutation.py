@@ -1,0 +1,166 @@
+"""Mutation: one random edit of a topology, with parameters drawn from its space."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from nasmod.errors import SpaceError, TopologyError
+from nasmod.space.drawing import draw_slot
+from nasmod.topology import (
+    INPUT,
+    OUTPUT,
+    Node,
+    Parameter,
+    Topology,
+    add_edge,
+    add_module,
+    change_kind,
+    drop_edge,
+    remove_module,
+    resize_module,
+    rewire,
+    split_module,
+)
+
+if TYPE_CHECKING:
+    from nasmod.space.space import Space
+
+ATTEMPTS = 500
+Edit = Callable[["Space", Topology, random.Random], Topology]
+
+
+def mutate(
+    space: Space, topology: Topology, settings: Mapping[str, Parameter], generator: random.Random
+) -> tuple[Topology, dict[str, Parameter]]:
+    """A proposal of the space one edit away, never the parent; `SpaceError` if none is found.
+
+    The result depends on the parent's key alone, not on the order of its nodes.
+    """
+    parent = topology.canonical()
+    names = edits_of(space, parent)
+    if not names:
+        raise SpaceError("The space holds nothing but this topology: there is no edit of it.")
+    for _ in range(ATTEMPTS):
+        name = generator.choice(names)
+        if name == "settings":
+            changed = _redrawn(space, settings, generator)
+            if changed != settings:
+                return parent, changed
+            continue
+        try:
+            child = _merging(space, EDITS[name](space, parent, generator), generator)
+        except TopologyError:
+            continue
+        if space.contains(child) and child.key != parent.key:
+            return child, dict(settings)
+    raise SpaceError(f"No edit of this topology leads to another one of its space, in {ATTEMPTS} attempts.")
+
+
+def edits_of(space: Space, topology: Topology) -> list[str]:
+    """Names of the edits that may apply to a topology of the space."""
+    count, wiring = topology.module_count, space.wiring.edges
+    names = []
+    if count < space.max_modules:
+        names += {"free": ["add", "split"], "parallel": ["add"], "chain": ["split"]}[wiring]
+    if count > space.min_modules:
+        names.append("remove")
+    if any(_resizable(space, node) for node in topology.nodes):
+        names.append("resize")
+    if len(space.kinds) > 1:
+        names.append("change kind")
+    if space.wiring.parameters:
+        names += ["add edge", "drop edge", "rewire"]
+    return names + (["settings"] if space.settings else [])
+
+
+def _add(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    new = draw_slot(space, generator)
+    free = space.wiring.edges == "free"
+    may_feed = [i for i, node in enumerate(topology.nodes) if node.kind == INPUT or (free and node.kind != OUTPUT)]
+    may_read = [i for i, node in enumerate(topology.nodes) if node.kind == OUTPUT or (free and node.kind != INPUT)]
+    sources = generator.sample(may_feed, min(generator.randint(1, 2), len(may_feed)))
+    readers = generator.sample(may_read, min(generator.randint(1, 2), len(may_read)))
+    return add_module(topology, new.kind, new.params, sources, readers)
+
+
+def _split(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    new = draw_slot(space, generator)
+    return split_module(topology, _module(topology, generator), new.kind, new.params)
+
+
+def _remove(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    return remove_module(topology, _module(topology, generator))
+
+
+def _resize(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    module = _module(topology, generator)
+    node = topology.nodes[module]
+    names = _resizable(space, node)
+    if not names:
+        raise TopologyError(f"Node {module} has nothing to resize.")
+    name = generator.choice(names)
+    if name == "merge":
+        return resize_module(topology, module, {name: generator.choice(space.merges)})
+    return resize_module(topology, module, {name: space.kinds[node.kind].searched[name].random(generator)})
+
+
+def _change_kind(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    new = draw_slot(space, generator)
+    return change_kind(topology, _module(topology, generator), new.kind, new.params)
+
+
+def _add_edge(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    source, reader = generator.sample(range(len(topology.nodes)), 2)
+    return add_edge(topology, source, reader)
+
+
+def _drop_edge(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    return drop_edge(topology, *_edge(topology, generator))
+
+
+def _rewire(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    return rewire(topology, *_edge(topology, generator), generator.randrange(len(topology.nodes)))
+
+
+EDITS: dict[str, Edit] = {
+    "add": _add,
+    "split": _split,
+    "remove": _remove,
+    "resize": _resize,
+    "change kind": _change_kind,
+    "add edge": _add_edge,
+    "drop edge": _drop_edge,
+    "rewire": _rewire,
+}
+
+
+def _module(topology: Topology, generator: random.Random) -> int:
+    return generator.choice([index for index, node in enumerate(topology.nodes) if node.is_module])
+
+
+def _edge(topology: Topology, generator: random.Random) -> tuple[int, int]:
+    return generator.choice([(source, reader) for reader, n in enumerate(topology.nodes) for source in n.inputs])
+
+
+def _resizable(space: Space, node: Node) -> list[str]:
+    """Names of the searched parameters of a module; how it merges is one of them."""
+    if not node.is_module or node.kind not in space.kinds:
+        return []
+    return [*space.kinds[node.kind].searched, *(["merge"] if "merge" in node.params and len(space.merges) > 1 else [])]
+
+
+def _merging(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    """The topology with a merge drawn for every module that newly reads several nodes."""
+    nodes = []
+    for node in topology.nodes:
+        if node.is_module and len(node.inputs) > 1 and "merge" not in node.params:
+            node = Node(node.kind, node.inputs, {**node.params, "merge": generator.choice(space.merges)})
+        nodes.append(node)
+    return Topology(tuple(nodes))
+
+
+def _redrawn(space: Space, settings: Mapping[str, Parameter], generator: random.Random) -> dict[str, Parameter]:
+    name = generator.choice(space.settings)
+    return {**settings, name: space.setting_distributions[name].random(generator)}

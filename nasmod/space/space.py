@@ -1,0 +1,207 @@
+"""A search space: which topologies may be proposed, and each of them as parameters and back.
+
+Modules lie in slots, some of which may be empty; every parameter of every slot always has a value. What parameters say
+is repaired so that every module is live, hence every draw is a proposal; what is stored is the encoding of what came
+out. The law: ``propose(encode(topology)).key == topology.key``. It knows nothing of Optuna, FLOPs or training.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from random import Random
+
+from nasmod.errors import SpaceError, unknown
+from nasmod.modules import Shape
+from nasmod.space.distributions import Choice, Distribution, Suggest, distribution
+from nasmod.space.drawing import draw
+from nasmod.space.file import SpaceFile
+from nasmod.space.listing import list_proposals, list_topologies
+from nasmod.space.members import Members
+from nasmod.space.mutation import mutate
+from nasmod.space.placement import nearest_placement
+from nasmod.space.searched_kind import NONE, read_kind
+from nasmod.space.slot import Slot
+from nasmod.space.wiring import Edge, Wiring
+from nasmod.topology import INPUT, OUTPUT, Node, Parameter, Topology
+
+Settings = dict[str, Parameter]
+
+
+class Space:
+    """The space that a file describes, for a data set's inputs and outputs (shapes by name)."""
+
+    def __init__(self, file: SpaceFile, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> None:
+        self.file = file
+        self.inputs, self.outputs = dict(inputs), dict(outputs)
+        self.min_modules, self.max_modules = file.modules.min, file.modules.max
+        self.kinds = {name: read_kind(name, table) for name, table in file.kinds.items()}
+        self.merges = file.wiring.merge
+        self.wiring = Wiring(file.wiring.edges, self.max_modules, tuple(inputs), tuple(outputs))
+        self.setting_distributions = {name: distribution(values) for name, values in file.settings.items()}
+        self._parameters = dict(self._named_distributions())
+        self._defaults = {name: found.default for name, found in self._parameters.items()}
+
+    @classmethod
+    def load(cls, path: str | Path, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> Space:
+        """The space of a file; `SpaceError` in one line."""
+        return cls(SpaceFile.load(path), inputs, outputs)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Names of the training settings that are searched too."""
+        return tuple(self.setting_distributions)
+
+    def parameters(self) -> dict[str, Distribution]:
+        """Every parameter by name, in the order in which they are asked for: the same for ever within a study."""
+        return dict(self._parameters)
+
+    def propose(self, suggest: Suggest) -> tuple[Topology, Settings]:
+        """The topology and settings that `suggest` draws; every parameter is asked for, always in the same order."""
+        return self.decode({name: found.suggest(name, suggest) for name, found in self._parameters.items()})
+
+    def decode(self, values: Mapping[str, Parameter]) -> tuple[Topology, Settings]:
+        """The topology and settings that parameters stand for, repaired; those not given stand at their default."""
+        values = {**self._defaults, **values}
+        kinds = {slot: str(values[f"kind_{slot}"]) for slot in range(self.max_modules)}
+        active = [slot for slot, kind in kinds.items() if kind != NONE]
+        empty = [slot for slot, kind in kinds.items() if kind == NONE]
+        for slot in empty[: max(0, self.min_modules - len(active))]:
+            kinds[slot] = next(iter(self.kinds))
+            active = sorted([*active, slot])
+        slots = {}
+        for slot in active:
+            kind = self.kinds[kinds[slot]]
+            params = kind.params({name: values[f"{kind.name}.{name}_{slot}"] for name in kind.searched})
+            slots[slot] = Slot(kind.name, params, str(values.get(f"merge_{slot}", self.merges[0])))
+        settings = {name: values[f"setting.{name}"] for name in self.settings}
+        return self.assemble(slots, self.wiring.wired(active, values)), settings
+
+    def encode(
+        self,
+        topology: Topology,
+        settings: Mapping[str, Parameter] | None = None,
+        near: Mapping[str, Parameter] | None = None,
+    ) -> dict[str, Parameter]:
+        """All parameters of a topology, those of empty slots at their default.
+
+        Modules take the first slots in canonical order, or the slots that change the fewest parameters of `near`.
+        Raises `SpaceError` if the space does not hold the topology or a setting.
+        """
+        found = Members(self, topology)
+        placement = list(range(len(found.slots))) if near is None else self._placement_near(found, near)
+        slot_of = dict(zip(placement, found.slots, strict=True))
+        values: dict[str, Parameter] = {}
+        for slot in range(self.max_modules):
+            values |= self._slot_values(slot, slot_of.get(slot))
+        edges = found.edges(placement)
+        values |= {name: edge in edges for name, edge in self.wiring.parameters.items()}
+        if self.wiring.wired(sorted(placement), values) != edges:
+            raise SpaceError(f"The space wires its modules as '{self.wiring.edges}'; this topology is wired otherwise.")
+        return values | self._setting_values(settings or {})
+
+    def contains(self, topology: Topology) -> bool:
+        """Whether `propose` can give this topology."""
+        try:
+            self.encode(topology)
+        except SpaceError:
+            return False
+        return True
+
+    def random(self, generator: Random) -> tuple[Topology, Settings]:
+        """A random proposal: the number of modules first, then the wiring, then kinds and parameters."""
+        return draw(self, generator)
+
+    def mutate(
+        self, topology: Topology, settings: Mapping[str, Parameter], generator: Random
+    ) -> tuple[Topology, Settings]:
+        """A proposal one random edit away; `SpaceError` if there is none."""
+        return mutate(self, topology, settings, generator)
+
+    def topologies(self, limit: int) -> list[Topology] | None:
+        """Every distinct topology of the space, or None if more than `limit` encodings would have to be looked at."""
+        return list_topologies(self, limit)
+
+    def proposals(self, limit: int) -> list[tuple[Topology, Settings]] | None:
+        """Every topology with every combination of searched settings, or None if that takes more than `limit`."""
+        return list_proposals(self, limit)
+
+    def assemble(self, slots: Mapping[int, Slot], edges: Iterable[Edge]) -> Topology:
+        """The topology of modules in slots and edges between them; a module merges only if it reads several nodes."""
+        readers: list[int | str] = [*sorted(slots), *self.outputs]
+        sources: dict[int | str, list[int | str]] = {reader: [] for reader in readers}
+        for source, reader in edges:
+            sources[reader].append(source)
+        read = set(itertools.chain.from_iterable(sources.values()))
+        position: dict[int | str, int] = {}
+        nodes: list[Node] = []
+        for name in self.inputs:
+            if name in read:
+                position[name] = len(nodes)
+                nodes.append(Node(INPUT, (), {"name": name}))
+        for reader, found in sources.items():
+            inputs = tuple(sorted(position[source] for source in found))
+            if isinstance(reader, str):
+                nodes.append(Node(OUTPUT, inputs, {"name": reader}))
+                continue
+            slot = slots[reader]
+            merge = {"merge": slot.merge} if len(inputs) > 1 else {}
+            position[reader] = len(nodes)
+            nodes.append(Node(slot.kind, inputs, {**slot.params, **merge}))
+        return Topology(tuple(nodes))
+
+    def _named_distributions(self) -> Iterator[tuple[str, Distribution]]:
+        for slot in range(self.max_modules):
+            yield f"kind_{slot}", Choice((NONE, *self.kinds), NONE)
+            for kind in self.kinds.values():
+                for name, found in kind.searched.items():
+                    yield f"{kind.name}.{name}_{slot}", found
+            if len(self.merges) > 1 and self.wiring.reads_several(slot):
+                yield f"merge_{slot}", Choice(self.merges, self.merges[0])
+        for name in self.wiring.parameters:
+            yield name, Choice((False, True), False)
+        for name, found in self.setting_distributions.items():
+            yield f"setting.{name}", found
+
+    def _slot_values(self, slot: int, module: Slot | None) -> dict[str, Parameter]:
+        values: dict[str, Parameter] = {f"kind_{slot}": NONE if module is None else module.kind}
+        for kind in self.kinds.values():
+            own = module is not None and kind.name == module.kind
+            for name, found in kind.searched.items():
+                values[f"{kind.name}.{name}_{slot}"] = module.params[name] if own and module else found.default
+        if f"merge_{slot}" in self._parameters:
+            values[f"merge_{slot}"] = self.merges[0] if module is None else module.merge
+        return values
+
+    def _setting_values(self, settings: Mapping[str, Parameter]) -> dict[str, Parameter]:
+        values = {}
+        for name, value in settings.items():
+            if name not in self.setting_distributions:
+                raise SpaceError(unknown("searched setting", name, self.setting_distributions))
+            if not self.setting_distributions[name].contains(value):
+                raise SpaceError(f"Setting '{name}' is never {value!r} in this space.")
+        for name, found in self.setting_distributions.items():
+            values[f"setting.{name}"] = settings.get(name, found.default)
+        return values
+
+    def _placement_near(self, found: Members, near: Mapping[str, Parameter]) -> list[int]:
+        near = {**self._defaults, **near}
+        edges: dict[int, list[tuple[bool, Edge]]] = {slot: [] for slot in range(self.max_modules)}
+        for name, edge in self.wiring.parameters.items():
+            edges[max(end for end in edge if isinstance(end, int))].append((bool(near[name]), edge))
+        alone = {
+            (slot, module): sum(near[name] != value for name, value in self._slot_values(slot, label).items())
+            for slot in range(self.max_modules)
+            for module, label in [(None, None), *enumerate(found.slots)]
+        }
+
+        def cost(slot: int, module: int | None, placed: dict[int, int]) -> int:
+            wanted: set[Edge] = set()
+            if module is not None:
+                wanted = {(placed[source], slot) for source in found.sources[module]}
+                wanted |= {(name, slot) for name in found.read_inputs[module]}
+                wanted |= {(slot, name) for name in found.fed_outputs[module]}
+            return alone[slot, module] + sum(was != (edge in wanted) for was, edge in edges[slot])
+
+        return nearest_placement(self.max_modules, found.sources, cost)

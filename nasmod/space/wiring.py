@@ -1,0 +1,82 @@
+"""Wiring: which edges between slots, inputs and outputs a space has parameters for. It knows nothing of kinds.
+
+An edge leads from a slot (its number) or an input (its name) to a later slot or an output. No edge leads from an input
+to an output: it would skip the whole network.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from nasmod.errors import SpaceError
+
+Edge = tuple[int | str, int | str]
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The edges of a space: all forward ones (``free``), one after the other (``chain``), or side by side
+    (``parallel``).
+
+    >>> list(Wiring("free", 2, ("x",), ("y",)).parameters)
+    ['edge_x_1', 'edge_0_1', 'edge_0_y']
+    """
+
+    edges: str
+    slots: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @cached_property
+    def parameters(self) -> dict[str, Edge]:
+        """Names of the boolean parameters. What the repair would add in any case has none."""
+        if self.edges == "chain":
+            return {}
+        found: list[Edge] = []
+        for slot in range(self.slots):
+            if len(self.inputs) > 1 or (self.edges == "free" and slot > 0):
+                found += [(name, slot) for name in self.inputs]
+            if self.edges == "free":
+                found += [(source, slot) for source in range(slot)]
+        for slot in range(self.slots):
+            if len(self.outputs) > 1 or (self.edges == "free" and slot < self.slots - 1):
+                found += [(slot, name) for name in self.outputs]
+        named = {f"edge_{source}_{reader}": (source, reader) for source, reader in found}
+        if len(named) < len(found):
+            names = ", ".join((*self.inputs, *self.outputs))
+            raise SpaceError(f"Inputs and outputs named {names} give two edges the same parameter name; rename one.")
+        return named
+
+    def reads_several(self, slot: int) -> bool:
+        """Whether a module in the slot may have to merge."""
+        return len(self.inputs) > 1 or (self.edges == "free" and slot > 0)
+
+    def wired(self, active: Sequence[int], values: Mapping[str, Any]) -> frozenset[Edge]:
+        """The edges between active slots, inputs and outputs, repaired so that every module is live.
+
+        A module that reads nothing reads the first input, one that nobody reads feeds the first output, and an output
+        without source reads the last module.
+
+        >>> sorted(Wiring("free", 2, ("x",), ("y",)).wired([0, 1], {}), key=str)
+        [('x', 0), ('x', 1), (0, 'y'), (1, 'y')]
+        """
+        if self.edges == "chain":
+            first, last = active[0], active[-1]
+            ends: list[Edge] = [(name, first) for name in self.inputs] + [(last, name) for name in self.outputs]
+            return frozenset([*ends, *itertools.pairwise(active)])
+        here = {*active, *self.inputs}, {*active, *self.outputs}
+        edges = {
+            edge
+            for name, edge in self.parameters.items()
+            if values.get(name) and edge[0] in here[0] and edge[1] in here[1]
+        }
+        reading, read = {reader for _, reader in edges}, {source for source, _ in edges}
+        edges |= {(self.inputs[0], slot) for slot in active if slot not in reading}
+        edges |= {(slot, self.outputs[0]) for slot in active if slot not in read}
+        reading = {reader for _, reader in edges}
+        edges |= {(active[-1], name) for name in self.outputs if name not in reading}
+        return frozenset(edges)

@@ -1,0 +1,311 @@
+"""The law of the encoding, on every shipped space and every wiring; random and mutated proposals stay in the space."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import subprocess
+import sys
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nasmod import registry
+from nasmod.errors import SpaceError
+from nasmod.space import Space, SpaceFile
+from nasmod.topology import Node, Topology
+from tests.strategies import space_parameters, space_topologies
+
+FLAT = {"x": (64,)}, {"y": (10,)}
+SHIPPED = {name: Space.load(path, *FLAT) for name, path in registry.packaged("search_spaces").items()}
+
+
+def small_space(inputs: int = 1, outputs: int = 1, least: int = 1, **wiring: Any) -> Space:
+    """Two kinds in four slots, every sort of parameter, several inputs and outputs."""
+    file = SpaceFile.from_table(
+        {
+            "modules": {"min": least, "max": 4},
+            "kinds": {"dense": {"width": {"low": 8, "high": 64, "log": True}, "depth": [1, 2]}, "pool": {}},
+            "wiring": wiring,
+            "settings": {"learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}, "batch_size": [32, 64]},
+        }
+    )
+    return Space(file, {f"x{i}": (8,) for i in range(inputs)}, {f"y{i}": (3,) for i in range(outputs)})
+
+
+SPACES = {
+    **SHIPPED,
+    "merged": small_space(merge=["sum", "concat", "gated"]),
+    "several ends": small_space(2, 2, merge=["sum", "gated"]),
+    "chain": small_space(edges="chain", least=2),
+    "chain of several ends": small_space(3, 2, edges="chain", merge=["sum", "gated"]),
+    "parallel": small_space(edges="parallel", least=3),
+    "parallel of several ends": small_space(2, 3, edges="parallel"),
+    "all slots": small_space(least=4),
+}
+each_space = pytest.mark.parametrize("space", [pytest.param(space, id=name) for name, space in SPACES.items()])
+
+
+class Fixed:
+    """A trial that suggests what it was given and remembers what it was asked for."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values, self.asked = values, []
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        assert self._ask(name) in choices
+        return self.values[name]
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        assert self._ask(name) in range(low, high + 1, step)
+        return self.values[name]
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        assert low <= self._ask(name) <= high
+        return self.values[name]
+
+    def _ask(self, name: str) -> Any:
+        self.asked.append(name)
+        return self.values[name]
+
+
+@each_space
+@given(data=st.data())
+def test_what_is_encoded_is_proposed_again(space, data):
+    topology, settings = data.draw(space_topologies(space))
+    parameters = space.encode(topology, settings)
+    again, again_settings = space.propose(Fixed(parameters))
+    assert (again.key, again_settings) == (topology.key, settings)
+    assert space.encode(again, settings) == parameters
+
+
+@each_space
+@given(data=st.data())
+def test_encoding_near_given_parameters_obeys_the_law_and_changes_no_more(space, data):
+    topology, settings = data.draw(space_topologies(space))
+    near = space.encode(*data.draw(space_topologies(space)))
+    parameters = space.encode(topology, settings, near)
+    again, again_settings = space.propose(optuna.trial.FixedTrial(parameters))
+    assert (again.key, again_settings) == (topology.key, settings)
+    canonical = space.encode(topology, settings)
+    assert differences(parameters, near) <= differences(canonical, near)
+    assert space.encode(topology, settings, near=parameters) == parameters
+
+
+def differences(first: dict[str, Any], second: dict[str, Any]) -> int:
+    return sum(first[name] != second[name] for name in first)
+
+
+@each_space
+@given(data=st.data())
+def test_whatever_a_sampler_draws_is_repaired_into_the_space(space, data):
+    topology, settings = space.propose(Fixed(data.draw(space_parameters(space))))
+    assert space.contains(topology)
+    assert topology.live() is topology
+    assert space.min_modules <= topology.module_count <= space.max_modules
+    assert space.decode(space.encode(topology, settings))[0].key == topology.key
+
+
+@each_space
+def test_parameters_are_the_same_whatever_is_proposed(space):
+    generator = random.Random(0)
+    names = list(space.parameters())
+    for _ in range(20):
+        parameters = space.encode(*space.random(generator))
+        assert sorted(parameters) == sorted(names)
+        assert all(space.parameters()[name].contains(value) for name, value in parameters.items())
+        trial = Fixed(parameters)
+        space.propose(trial)
+        assert trial.asked == names
+
+
+@each_space
+def test_a_mutation_is_another_proposal_of_the_space(space):
+    generator = random.Random(1)
+    topology, settings = space.random(generator)
+    for _ in range(60):
+        child, child_settings = space.mutate(topology, settings, generator)
+        assert space.contains(child)
+        assert (child.key, child_settings) != (topology.key, settings)
+        assert child.live().module_count == child.module_count
+        topology, settings = child, child_settings
+
+
+@each_space
+def test_random_and_mutated_proposals_depend_on_the_seed_alone(space):
+    def walk() -> list[tuple[str, dict[str, Any]]]:
+        generator = random.Random(7)
+        proposal = space.random(generator)
+        steps = [proposal]
+        for _ in range(5):
+            steps.append(proposal := space.mutate(*proposal, generator))
+        return [(topology.to_json(), settings) for topology, settings in steps]
+
+    assert walk() == walk()
+
+
+def test_random_proposals_draw_the_number_of_modules_first():
+    space, generator = SHIPPED["dense"], random.Random(0)
+    counts = [space.random(generator)[0].module_count for _ in range(800)]
+    assert all(60 <= counts.count(size) <= 140 for size in range(1, 9))
+
+
+def test_an_optuna_study_can_sample_every_shipped_space():
+    for space in SHIPPED.values():
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        trial = study.ask()
+        topology, _ = space.propose(trial)
+        assert list(trial.params) == list(space.parameters())
+        assert space.contains(topology)
+
+
+def test_few_parameters():
+    assert {name: len(space.parameters()) for name, space in SHIPPED.items()} == {"dense": 66, "conv": 72, "tiny": 10}
+
+
+def test_tiny_holds_exactly_55_topologies():
+    space = SHIPPED["tiny"]
+    listed = {topology.key for topology in space.topologies(1000)}
+    assert len(listed) == 55
+    choices = [found.values() for found in space.parameters().values()]
+    drawn = (
+        space.decode(dict(zip(space.parameters(), values, strict=True)))[0] for values in itertools.product(*choices)
+    )
+    assert listed == {topology.key for topology in drawn}
+    generator = random.Random(0)
+    assert listed == {space.random(generator)[0].key for _ in range(4000)}
+    topology, settings = space.random(generator)
+    walked = set()
+    for _ in range(1500):
+        topology, settings = space.mutate(topology, settings, generator)
+        walked.add(topology.key)
+    assert walked == listed
+
+
+def test_a_large_space_is_not_listed():
+    assert SHIPPED["dense"].topologies(10**6) is None
+    assert small_space(edges="chain").proposals(10**6) is None  # the learning rate is a real number
+
+
+def test_proposals_are_topologies_times_settings():
+    table = {
+        "modules": {"max": 2},
+        "kinds": {"dense": {"width": [8, 16]}},
+        "wiring": {"edges": "chain"},
+        "settings": {"batch_size": [32, 64], "epochs": {"low": 2, "high": 6, "step": 2}},
+    }
+    space = Space(SpaceFile.from_table(table), *FLAT)
+    assert len(space.topologies(100)) == 2 + 4
+    proposals = space.proposals(100)
+    assert len({(topology.key, *settings.values()) for topology, settings in proposals}) == 6 * 2 * 3
+    assert all(space.propose(Fixed(space.encode(*proposal)))[1] == proposal[1] for proposal in proposals)
+    assert space.proposals(35) is None
+
+
+def test_nearest_placement_changes_as_few_parameters_as_any():
+    space, generator = small_space(merge=["sum", "concat"]), random.Random(3)
+    for _ in range(25):
+        (topology, settings), other = space.random(generator), space.random(generator)
+        near = space.encode(*other)
+        placed = []
+        for slots in itertools.permutations(range(4), topology.module_count):
+            parameters = placed_at(space, topology, settings, slots)
+            if parameters is not None:
+                placed.append(differences(parameters, near))
+        assert differences(space.encode(topology, settings, near), near) == min(placed)
+
+
+def placed_at(space: Space, topology: Topology, settings: dict[str, Any], slots: tuple[int, ...]) -> Any:
+    """The parameters of a topology with its modules in given slots, or None if one would lie before what it reads."""
+    target = {name: found.default for name, found in space.parameters().items()}
+    target |= {f"setting.{name}": value for name, value in settings.items()}
+    nodes = topology.canonical().nodes
+    slot_of = dict(zip((i for i, node in enumerate(nodes) if node.is_module), slots, strict=True))
+    for index, node in enumerate(nodes):
+        for source in node.inputs:
+            ends = [slot_of.get(end, nodes[end].params.get("name")) for end in (source, index)]
+            if all(isinstance(end, int) for end in ends) and ends[0] > ends[1]:
+                return None
+            if (name := f"edge_{ends[0]}_{ends[1]}") in target:
+                target[name] = True
+        if index in slot_of:
+            slot = slot_of[index]
+            target[f"kind_{slot}"] = node.kind
+            for name, value in node.params.items():
+                for key in (f"{node.kind}.{name}_{slot}", f"{name}_{slot}"):
+                    if key in target:
+                        target[key] = value
+    return target
+
+
+X, Y = Node("input", (), {"name": "x"}), Node("output", (1,), {"name": "y"})
+DENSE = {"width": 16, "depth": 1, "activation": "relu", "normalisation": "none", "residual": False}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ((X, Node("conv", (0,), {}), Y), "No kind of this space 'conv'"),
+        ((X, Node("dense", (0,), {**DENSE, "width": 17}), Y), "'width' of the kind 'dense' is never 17"),
+        ((X, Node("dense", (0,), {**DENSE, "width": 16.0}), Y), "never 16.0"),
+        (
+            (X, Node("dense", (0,), {"width": 16}), Y),
+            "has width, depth, activation, normalisation, residual, not width",
+        ),
+        ((X, Node("dense", (0,), DENSE), Node("output", (0, 1), {"name": "y"})), "'y' reads an input"),
+        ((X, Node("dense", (0,), DENSE), Node("output", (1,), {"name": "z"})), "outputs are y; the topology's are z"),
+        ((X, *(Node("dense", (0,), DENSE) for _ in range(4)), Node("output", (1, 2, 3, 4), {"name": "y"})), "1 to 3"),
+        (
+            (
+                X,
+                Node("dense", (0,), DENSE),
+                Node("dense", (0, 1), {**DENSE, "merge": "gated"}),
+                Node("output", (2,), {"name": "y"}),
+            ),
+            "merges by sum, not 'gated'",
+        ),
+    ],
+)
+def test_what_is_not_of_the_space_is_refused_in_words(nodes, words):
+    topology = Topology(nodes)
+    with pytest.raises(SpaceError, match=words):
+        SHIPPED["tiny"].encode(topology)
+    assert not SHIPPED["tiny"].contains(topology)
+
+
+def test_other_wirings_and_settings_are_refused():
+    parallel = small_space(edges="parallel").random(random.Random(0))
+    while parallel[0].module_count < 2:
+        parallel = small_space(edges="parallel").random(random.Random(parallel[0].key))
+    chain = small_space(edges="chain")
+    with pytest.raises(SpaceError, match="wired otherwise"):
+        chain.encode(parallel[0])
+    topology, settings = chain.random(random.Random(0))
+    with pytest.raises(SpaceError, match="Did you mean 'learning_rate'"):
+        chain.encode(topology, {"learning_rat": 0.1})
+    with pytest.raises(SpaceError, match="never 33"):
+        chain.encode(topology, {**settings, "batch_size": 33})
+
+
+def test_a_space_of_one_topology_has_no_mutation():
+    space = Space(SpaceFile.from_table({"modules": {"max": 1}, "kinds": {"dense": {}}}), *FLAT)
+    topology, settings = space.random(random.Random(0))
+    with pytest.raises(SpaceError, match="nothing but this topology"):
+        space.mutate(topology, settings, random.Random(0))
+
+
+def test_ambiguous_names_are_refused():
+    with pytest.raises(SpaceError, match="rename"):
+        Space(SPACES["merged"].file, {"0": (8,), "1": (8,)}, {"y": (3,)})
+
+
+def test_importing_spaces_imports_neither_torch_nor_optuna():
+    code = (
+        "import sys; from nasmod.space import Space; from nasmod import registry;"
+        "Space.load(registry.packaged('search_spaces')['conv'], {'x': (1, 8, 8)}, {'y': (2,)});"
+        "assert not {'torch', 'optuna', 'sqlalchemy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,61 @@
+"""A topology is a value: bad ones cannot be made, the live part and the text form keep what matters."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from hypothesis import given
+
+from nasmod.errors import TopologyError
+from nasmod.topology import Node, Topology
+from tests.strategies import topologies
+
+X, Y = Node("input", (), {"name": "x"}), Node("output", (1,), {"name": "y"})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ((X, Node("a", (1,)), Y), "earlier nodes, not 1"),
+        ((X, Node("a", (0, 0)), Y), "twice"),
+        ((X, Node("a", (0,)), Y, Node("b", (2,))), "an output"),
+        ((X, X, Node("a", (0, 1)), Node("output", (2,), {"name": "y"})), "name of its own"),
+        ((X, Node("a", (0,))), "at least one output"),
+        ((X, Node("a"), Y), "not reached"),
+        ((X, Node("input", (0,), {"name": "z"}), Y), "may not read"),
+        ((X, Node("a", (0,)), Node("output", (1,))), "name of its own"),
+    ],
+)
+def test_what_is_no_topology_cannot_be_made(nodes, words):
+    with pytest.raises(TopologyError, match=words):
+        Topology(nodes)
+
+
+@given(topologies(dead=True))
+def test_text_and_pickle_give_the_same_value_back(topology):
+    assert Topology.from_json(topology.to_json()) == topology
+    assert pickle.loads(pickle.dumps(topology)) == topology
+    assert hash(Topology.from_json(topology.to_json())) == hash(topology)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 2, "nodes": []}', '{"version": 1, "nodes": [{}]}'])
+def test_other_text_is_refused(text):
+    with pytest.raises(TopologyError):
+        Topology.from_json(text)
+
+
+@given(topologies(dead=True))
+def test_live_part_is_what_lies_on_a_path_from_an_input_to_an_output(topology):
+    live = topology.live()
+    assert live.live() is live
+    assert live.key == topology.key
+    for node, readers in zip(live.nodes, live.readers, strict=True):
+        assert node.kind == "output" or readers
+        assert node.kind == "input" or node.inputs
+
+
+def test_merge_is_kept_only_where_it_acts():
+    dead_end = Node("b", (), {})
+    topology = Topology((X, dead_end, Node("a", (0, 1), {"merge": "sum"}), Node("output", (2,), {"name": "y"})))
+    assert dict(topology.live().nodes[1].params) == {}

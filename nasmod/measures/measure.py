@@ -49,7 +49,7 @@ class Evaluation:
     device: str = "cpu"
     seed: int = 0
     with_test: bool = False
-    _outputs: dict[str, Arrays] = field(default_factory=dict, repr=False)
+    _outputs: dict[str, tuple[Arrays, Arrays]] = field(default_factory=dict, repr=False)
 
     @property
     def splits(self) -> tuple[SplitName, ...]:
@@ -66,10 +66,12 @@ class Evaluation:
         """Outputs of the network in eval mode and their targets, per output name: (N, outputs) and (N, ...)."""
         from nasmod.training import evaluate
 
-        data = getattr(self.dataset, split)
         if split not in self._outputs:
-            self._outputs[split] = evaluate(self.trained, data, self.dataset.task, self.device)
-        return self._outputs[split], {name: np.asarray(target) for name, target in data.targets.items()}
+            data = self.dataset.split(split)
+            outputs = evaluate(self.trained, data, self.dataset.task, self.device)
+            targets = {name: np.asarray(data.targets[name]) for name in outputs}
+            self._outputs[split] = {name: tensor.numpy() for name, tensor in outputs.items()}, targets
+        return self._outputs[split]
 
 
 class Measure(Protocol):

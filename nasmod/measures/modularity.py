@@ -3,6 +3,12 @@
 Both are read from the network's behaviour under lesions on held-out examples; no weight is looked at. Splitting one
 module by width into k parallel ones does not change the function, and it scores like k parallel modules, because it
 is: no lesion can tell. Keep the weight of modularity in a score small.
+
+The definition's term for opposing effects is a share of all pairs, so it thins out as modules grow in number: four
+pairs of modules, each pair cancelling itself, beside a monolith score .6 (`benchmarks/modularity_fixtures.md`). The
+audit measure `cancelled` tells: .8 for them, about 0 for networks that were only trained. Counting each module's
+information without its cancelled part, ``necessity(u * (1 - opposed), ...)``, scores them 0 and moved no trained
+fixture by more than .001; it is not done, as the definition says otherwise.
 """
 
 from __future__ import annotations
@@ -62,6 +68,7 @@ class Modularity:
         "modularity": "maximize",
         "necessity": "maximize",
         "independence": "maximize",
+        "cancelled": "minimize",
     }
 
     def __init__(self, settings: ModularitySettings) -> None:
@@ -72,10 +79,11 @@ class Modularity:
 
         steps = module_steps(evaluation.trained)
         if len(steps) < 2:
-            names = ["modularity", "necessity", "independence"]
+            names = ["modularity", "necessity", "independence", "cancelled"]
             return {name: Value(0.0, 0.0) for name in names}
         record = lesion_record(evaluation, steps, self.settings)
         values = modularity(record, self.settings.modules_wanted, np.random.default_rng(evaluation.seed))
+        values["cancelled"] = Value(cancelled(record))
         shares, errors = information(record)
         for step, share, error in zip(steps, shares, errors, strict=True):
             values[f"information.{evaluation.plan.steps[step].name}"] = Value(float(share), float(error))
@@ -155,6 +163,20 @@ def independence(squares: Floats, interactions: Floats, inner: Floats) -> Floats
     return found
 
 
+def cancelled(record: LesionRecord) -> float:
+    """Audit: the share of the modules' information that other modules cancel, sum(u_i c_i) / sum(u_i).
+
+    c_i = min(1, sum_j max(0, -<d_i, d_j>) / ||d_i||²): a module whose effect the others undo is needed by them alone.
+    """
+    shares, _ = information(record)
+    squares, _, inner = (means[0] for means in _pair_means(record, np.ones((1, record.loss.size))))
+    opposing = np.zeros_like(squares)
+    for members in _pairs(len(squares)):
+        np.add.at(opposing, members, np.maximum(0, -inner))
+    opposed = np.minimum(1, np.divide(opposing, squares, out=np.zeros_like(squares), where=squares > 0))
+    return float(shares @ opposed / shares.sum()) if shares.sum() > 0 else 0.0
+
+
 def lesion_record(evaluation: Evaluation, steps: Sequence[int], settings: ModularitySettings) -> LesionRecord:
     """Lesion every module and every pair of them on evenly spaced validation examples."""
     from nasmod.networks import lesion
@@ -209,7 +231,7 @@ def _inputs(evaluation: Evaluation, examples: NDArray[np.intp]) -> dict[str, Ten
 
 def _arrays(outputs: Mapping[str, Tensor], names: Sequence[str], *, centred: bool) -> list[Floats]:
     """Outputs (N, C) in double precision; logits centred over classes are centred log-probabilities."""
-    found = [outputs[name].double().cpu().numpy() for name in names]
+    found = [outputs[name].cpu().double().numpy() for name in names]
     return [o - o.mean(1, keepdims=True) for o in found] if centred else found
 
 
@@ -219,13 +241,14 @@ def _resampled_information(record: LesionRecord, weights: Floats) -> Floats:
     known = (weights @ (record.prior - record.loss) / examples)[:, None]
     lost = record.lesioned - record.loss
     resampled = np.maximum(0, weights @ lost.T / examples - _standard_error(lost))
-    return np.divide(resampled, known, out=np.zeros_like(resampled), where=known > 0)
+    found: Floats = np.divide(resampled, known, out=np.zeros_like(resampled), where=known > 0)
+    return found
 
 
 def _pair_means(record: LesionRecord, weights: Floats) -> tuple[Floats, Floats, Floats]:
     """Weighted means over the pair part of the probe: (replicates, n), (replicates, pairs), (replicates, pairs)."""
     part = weights[:, record.pair_examples]
-    part = part / np.maximum(part.sum(1, keepdims=True), 1)
+    part = part / np.maximum(part.sum(1, keepdims=True), 1)  # a resample may hold none of them
     return part @ record.squares.T, part @ record.interactions.T, part @ record.inner.T
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nasmod.space.space import Space
     from nasmod.space.wiring import Edge
 
-MOST_SKIPS = 0.3  # an edge that no module needs, from an input or into an output, is at most so probable
+MOST_SKIPS = 0.6  # half the topologies have no edge that no module needs; in the others each is at most so probable
 
 
 def draw(space: Space, generator: random.Random) -> tuple[Topology, dict[str, Parameter]]:
@@ -48,7 +48,7 @@ def _edges(space: Space, count: int, generator: random.Random) -> set[Edge]:
     edges |= {(slot, generator.choice(outputs)) for slot in range(count) if slot not in read}
     reading = {reader for _, reader in edges}
     edges |= {(generator.randrange(count), name) for name in outputs if name not in reading}
-    skips = MOST_SKIPS * generator.random()
+    skips = MOST_SKIPS * max(0.0, generator.uniform(-1.0, 1.0))
     edges |= {(name, slot) for name in inputs for slot in range(count) if generator.random() < skips}
     edges |= {(slot, name) for name in outputs for slot in range(count) if generator.random() < skips}
     return edges

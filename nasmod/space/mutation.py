@@ -27,7 +27,8 @@ from nasmod.topology import (
 if TYPE_CHECKING:
     from nasmod.space.space import Space
 
-ATTEMPTS = 500
+TRIES = 20  # with one edit before the next is tried: edits that often do not apply are no rarer for it
+ROUNDS = 5  # through all edits
 Edit = Callable[["Space", Topology, random.Random], Topology]
 
 
@@ -42,8 +43,8 @@ def mutate(
     names = edits_of(space, parent)
     if not names:
         raise SpaceError("The space holds nothing but this topology: there is no edit of it.")
-    for _ in range(ATTEMPTS):
-        name = generator.choice(names)
+    tries = [name for _ in range(ROUNDS) for name in generator.sample(names, len(names)) for _ in range(TRIES)]
+    for name in tries:
         if name == "settings":
             changed = _redrawn(space, settings, generator)
             if changed != settings:
@@ -53,9 +54,9 @@ def mutate(
             child = _merging(space, EDITS[name](space, parent, generator), generator)
         except TopologyError:
             continue
-        if space.contains(child) and child.key != parent.key:
+        if child.key != parent.key and space.contains(child):
             return child, dict(settings)
-    raise SpaceError(f"No edit of this topology leads to another one of its space, in {ATTEMPTS} attempts.")
+    raise SpaceError(f"No edit of this topology leads to another one of its space, in {len(tries)} tries.")
 
 
 def edits_of(space: Space, topology: Topology) -> list[str]:

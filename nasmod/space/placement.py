@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
-BEAM = 32  # placements kept per slot
+BEAM = 16  # placements kept per slot and number of modules placed so far
 
 
 def nearest_placement(
@@ -13,8 +14,9 @@ def nearest_placement(
     """The slot of each module such that every module lies behind those it reads, at small total cost.
 
     `sources[m]` are the modules that module m reads; `cost(slot, module, placed)` is what it costs to put a module, or
-    none, into a slot when `placed` gives the slots of the modules before. A beam search: exact unless more than `BEAM`
-    placements are equally promising.
+    none, into a slot when `placed` gives the slots of the modules before. A beam search: placements that have placed
+    equally many modules compete, so that those which pay early are not lost to those which put it off. Never worse than
+    the first slots in order; modules are given in topological order.
 
     >>> dear_in_the_middle = lambda slot, module, placed: slot == 1 and module is not None
     >>> nearest_placement(3, [frozenset(), frozenset({0})], dear_in_the_middle)
@@ -29,6 +31,15 @@ def nearest_placement(
             for module, read in enumerate(sources):
                 if module not in placed and read <= placed.keys():
                     grown.append((so_far + cost(slot, module, placed), {**placed, module: slot}))
-        beam = sorted(grown, key=lambda state: state[0])[:BEAM]
-    placed = beam[0][1]
-    return [placed[module] for module in range(len(sources))]
+        grown.sort(key=lambda state: state[0])
+        rivals = Counter[int]()
+        beam = []
+        for state in grown:
+            rivals[len(state[1])] += 1
+            if rivals[len(state[1])] <= BEAM:
+                beam.append(state)
+    in_order = [slot if slot < len(sources) else None for slot in range(slots)]
+    before = [{module: module for module in range(min(slot, len(sources)))} for slot in range(slots)]
+    if sum(map(cost, range(slots), in_order, before)) < beam[0][0]:
+        return list(range(len(sources)))
+    return [beam[0][1][module] for module in range(len(sources))]

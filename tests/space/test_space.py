@@ -176,10 +176,10 @@ def test_tiny_holds_exactly_55_topologies():
     )
     assert listed == {topology.key for topology in drawn}
     generator = random.Random(0)
-    assert listed == {space.random(generator)[0].key for _ in range(4000)}
+    assert listed == {space.random(generator)[0].key for _ in range(5000)}
     topology, settings = space.random(generator)
     walked = set()
-    for _ in range(1500):
+    for _ in range(2500):
         topology, settings = space.mutate(topology, settings, generator)
         walked.add(topology.key)
     assert walked == listed

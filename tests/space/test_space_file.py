@@ -79,7 +79,8 @@ def test_lists_are_choices_tables_are_ranges_and_single_values_are_fixed(tmp_pat
     file.write_text(
         """
         modules = { max = 1 }
-        kinds.conv = { channels = { low = 8, high = 64, log = true }, depth = { low = 1, high = 5, step = 2 } }
+        kinds.conv.channels = { low = 8, high = 64, log = true }
+        kinds.conv.depth = { low = 1, high = 5, step = 2 }
         kinds.conv.kernel = [5, 3]
         kinds.conv.stride = [2]
         kinds.conv.separable = true

@@ -1,0 +1,149 @@
+"""The README of an export: what the network is, how good it is, how to load it, where it came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nasmod.data import Dataset
+from nasmod.networks import Plan
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the README tells besides the network itself."""
+
+    title: str
+    recipe: Mapping[str, Any]
+    measures: Mapping[str, float]
+    standard_errors: Mapping[str, float]
+    differences: Mapping[str, float]
+    scores: Mapping[str, float]
+
+
+def readme(plan: Plan, dataset: Dataset, facts: Facts) -> str:
+    """Markdown text."""
+    parts = [
+        f"# {facts.title.rstrip('.')}",
+        _loading(plan, dataset),
+        _interface(plan, dataset),
+        _modules(plan),
+        _measures(facts),
+        _proof(dataset, facts),
+        _recipe(facts),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _loading(plan: Plan, dataset: Dataset) -> str:
+    arguments = ", ".join(plan.steps[plan.input_step(name)].name for name in plan.inputs)
+    results = ", ".join(plan.steps[plan.output_step(name)].name for name in plan.outputs)
+    return f"""\
+## Load it
+
+It runs without nasmod. Give it raw values: it normalises them itself. The batch may be of any size.
+
+From its source (`pip install torch safetensors`):
+
+```python
+from model import load
+model = load("weights.safetensors")  # a torch.nn.Module in eval mode
+{results} = model({arguments})
+```
+
+As an exported program (`pip install torch`), which takes inputs of the very types below:
+
+```python
+import torch
+model = torch.export.load("model.pt2").module()
+{results} = model({arguments})
+```
+
+The topology alone, to go on with in nasmod:
+
+```python
+from nasmod.topology import Topology
+topology = Topology.from_json(open("topology.json").read())
+```"""
+
+
+def _interface(plan: Plan, dataset: Dataset) -> str:
+    rows = ["## Inputs and outputs", "", "| name | shape | values |", "|---|---|---|"]
+    for name, shape in plan.inputs.items():
+        kind = dataset.test.inputs[name].dtype
+        rows.append(f"| input `{name}` | {_batch(shape)} | {kind}, raw{_listed(dataset.feature_names.get(name))} |")
+    for name, shape in plan.outputs.items():
+        if dataset.task == "regression":
+            meaning = "standardised values"
+            if name in dataset.target_normalisation:
+                mean, std = (_plain(part) for part in dataset.target_normalisation[name])
+                meaning += f": times {std}, plus {mean} gives the data's own units"
+        else:
+            meaning = f"logits, one per class{_listed(dataset.class_names.get(name))}"
+        rows.append(f"| output `{name}` | {_batch(shape)} | {meaning} |")
+    return "\n".join(rows)
+
+
+def _modules(plan: Plan) -> str:
+    rows = ["## Modules", "", "| module | reads | merged by | parameters | gives |", "|---|---|---|---|---|"]
+    for step in plan.steps:
+        if step.is_input:
+            continue
+        read = ", ".join(plan.steps[source].name for source in step.sources)
+        merge = "" if step.merge == "single" else step.merge
+        params = ", ".join(
+            f"{name} {value}" for name, value in step.node.params.items() if name not in ("name", "merge")
+        )
+        rows.append(f"| {step.name} | {read} | {merge} | {params} | {_batch(step.shape)} |")
+    return "\n".join(rows)
+
+
+def _measures(facts: Facts) -> str:
+    if not facts.measures:
+        return "## Measures\n\nNone were stored."
+    rows = ["## Measures", "", "| measure | value | standard error |", "|---|---|---|"]
+    for name, value in sorted(facts.measures.items()):
+        error = facts.standard_errors.get(name)
+        rows.append(f"| {name} | {_number(value)} | {'' if error is None else f'± {_number(error)}'} |")
+    return "\n".join(rows)
+
+
+def _proof(dataset: Dataset, facts: Facts) -> str:
+    score = "R²" if dataset.task == "regression" else "accuracy"
+    rows = [
+        "## Checked",
+        "",
+        f"On the {len(dataset.test):,} test examples, in a process without nasmod:",
+        "",
+        f"| form | test {score} | largest absolute difference from the trained network |",
+        "|---|---|---|",
+        *(f"| {form} | {facts.scores[form]:.4f} | {facts.differences[form]:.2g} |" for form in facts.scores),
+    ]
+    return "\n".join(rows)
+
+
+def _recipe(facts: Facts) -> str:
+    text = json.dumps(facts.recipe, indent=2, default=str, ensure_ascii=False)
+    return f"## Recipe\n\n```json\n{text}\n```"
+
+
+def _batch(shape: tuple[int, ...]) -> str:
+    return f"(B, {', '.join(map(str, shape))})"
+
+
+def _listed(names: tuple[str, ...] | None) -> str:
+    if not names:
+        return ""
+    shown = names if len(names) <= 100 else (*names[:100], "…")
+    return ": " + ", ".join(str(name).replace("|", "\\|") for name in shown)
+
+
+def _plain(values: Any) -> str:
+    numbers = [f"{float(value):.6g}" for value in values]
+    return numbers[0] if len(numbers) == 1 else f"[{', '.join(numbers)}]"
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if float(value).is_integer() and abs(value) >= 10 else f"{value:.4g}"

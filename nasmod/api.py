@@ -1,0 +1,332 @@
+"""The public API: start a search study, resume it, load it, and ask it for its best topologies.
+
+A storage is the path of an SQLite file or a database URL; without one, the study ``digits`` lies in
+``runs/digits.db`` under the current directory.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from nasmod.errors import StudyError, unknown
+from nasmod.measures.objective import Objective
+from nasmod.study import Database, Record, Status, StoredStudy, Study, create_or_join, open_study, read
+from nasmod.study import records as reading
+from nasmod.study import stored as storing
+from nasmod.study.database import copy as copy_database
+from nasmod.study.definition import one_line, read_toml
+from nasmod.training import TrainingSettings, derive
+
+if TYPE_CHECKING:
+    import pandas
+
+    from nasmod.export import Exported
+    from nasmod.export.retraining import Retrained
+    from nasmod.search.context import Context
+    from nasmod.search.run import Progress
+    from nasmod.training import Epoch
+
+    OnProgress = Callable[[Progress], None]
+
+RUNS = Path("runs")  # where studies lie whose storage is not named
+
+
+def start(
+    study: str | Path | Study,
+    *,
+    storage: str | Path | None = None,
+    name: str | None = None,
+    workers: int | str = "auto",
+    trials: int | None = None,
+    hours: float | None = None,
+    on_progress: OnProgress | None = None,
+) -> SearchStudy:
+    """Search a packaged study, a study file or a `Study` with this machine's workers until it has ended.
+
+    A study of this name and definition that is there already is joined. `trials` (the whole budget) and `hours` replace
+    those of the file. Everything is checked before anything is written; raises a `NasmodError` of one line.
+    """
+    from nasmod.search import feasibility
+    from nasmod.search.context import bring_to_life
+    from nasmod.search.run import run
+
+    _check_amounts(workers, trials, hours)
+    changes = {"name": name, "trials": trials, "hours": hours}
+    if isinstance(study, Study):
+        given = {key: value for key, value in changes.items() if value is not None}
+        definition = Study.model_validate({**study.model_dump(), **given})
+    else:
+        definition = read(study, **changes)
+    context = bring_to_life(definition)
+    feasibility.check(context)
+    database = Database.create(str(storage or default_storage(definition.name)))
+    stored = create_or_join(database, definition, context.dataset.fingerprint, versions())
+    storing.raise_budget(stored, trials, hours)
+    run(stored, workers=workers, on_progress=on_progress, context=context)
+    return load(stored.name, storage=database.url)
+
+
+def resume(
+    name: str,
+    *,
+    storage: str | Path | None = None,
+    workers: int | str = "auto",
+    trials: int | None = None,
+    hours: float | None = None,
+    on_progress: OnProgress | None = None,
+) -> SearchStudy:
+    """Go on with a study, or help others who are at it; nothing but its database is needed.
+
+    `trials` is the study's whole budget and, like `hours`, may only be raised. Raises a `NasmodError` of one line.
+    """
+    from nasmod.search.context import bring_to_life
+    from nasmod.search.run import run
+
+    _check_amounts(workers, trials, hours)
+    stored = load(name, storage=storage).stored
+    context = bring_to_life(stored.study)
+    storing.check_data(stored, context.dataset.fingerprint)
+    storing.reopen_after_failures(stored)
+    storing.raise_budget(stored, trials, hours)
+    run(stored, workers=workers, on_progress=on_progress, context=context)
+    return load(stored.name, storage=stored.database.url)
+
+
+def load(name: str, *, storage: str | Path | None = None) -> SearchStudy:
+    """Open a study to look at it or to export from it; nothing is searched. `StudyError` lists the known ones."""
+    place = default_storage(name) if storage is None else storage
+    if storage is None and not place.is_file():  # type: ignore[union-attr]  # the default is a path
+        known = [path.stem for path in RUNS.glob("*.db")]
+        raise StudyError(f"{unknown('study', name, known)} Looked for '{place}'; name another place with --storage.")
+    return SearchStudy(open_study(Database.open(str(place)), name))
+
+
+def new(file: str | Path, data: str | Path, *, target: str | None = None) -> Path:
+    """Write a commented study file for data of your own: an .npz or .csv file, or a folder of idx or .npy files.
+
+    `target` is the column of a table that is to be told; without it the last. The file must not exist yet.
+    """
+    from nasmod.report.study_file import write_study_file
+
+    return write_study_file(Path(file), str(data), target)
+
+
+def default_storage(name: str) -> Path:
+    """The SQLite file of a study whose storage is not named."""
+    return RUNS / f"{name}.db"
+
+
+def versions() -> dict[str, str]:
+    """What a result was made with; nothing is imported for it."""
+    packages = {name: version(name) for name in ("nasmod", "torch", "optuna", "numpy")}
+    return {**packages, "python": platform.python_version()}
+
+
+class SearchStudy:
+    """A study in its database: what it found so far. Reading is always up to date, whoever searches."""
+
+    def __init__(self, stored: StoredStudy) -> None:
+        self.stored = stored
+        self._reader = reading.RecordReader(stored)
+
+    def __repr__(self) -> str:
+        status = self.status()
+        return f"<SearchStudy '{self.name}': {status.trained} of {status.budget} trained, {status.state}>"
+
+    @property
+    def name(self) -> str:
+        """Its name in the database."""
+        return self.stored.name
+
+    @property
+    def study(self) -> Study:
+        """Its definition."""
+        return self.stored.study
+
+    @property
+    def storage(self) -> str:
+        """Where it lies, without a password."""
+        return self.stored.database.shown
+
+    def status(self) -> Status:
+        """Counts and state at this moment."""
+        return storing.status(self.stored)
+
+    @property
+    def best(self) -> Record:
+        """The finished candidate with the best score; `StudyError` when none has finished."""
+        return reading.best(self._reader.read(), self.study.objective)
+
+    def front(self) -> list[Record]:
+        """The finished, useful candidates that no other beats in every direction, best score first."""
+        return reading.front(self._reader.read(), self.study.objective)
+
+    def top(self, n: int | None = 10) -> list[Record]:
+        """The best finished candidates by score; all of them for None."""
+        return reading.ranked(self._reader.read(), self.study.objective)[:n]
+
+    def references(self) -> list[Record]:
+        """The trained monolith, chain and parallel ensemble at equal FLOPs."""
+        return [record for record in self.records() if record.role == "reference" and record.state == "finished"]
+
+    def records(self) -> list[Record]:
+        """Every candidate and reference in the order they were filed; repeats are folded into means."""
+        return reading.with_repeats(self._reader.read(), self.study.objective)
+
+    def record(self, trial: int | str | None = None) -> Record:
+        """The record of a trial number, of a reference's name or of a key; the best for None."""
+        return self.best if trial is None else reading.find(self.records(), trial)
+
+    def dataframe(self) -> pandas.DataFrame:
+        """One row a record: its measures with standard errors, score, state, reason, parameters."""
+        return reading.dataframe(self.records())
+
+    def rescore(self, objective: Objective | Mapping[str, Any] | str | Path) -> list[Record]:
+        """The finished candidates ranked under another objective; nothing is trained, nothing is stored.
+
+        A mapping or a TOML file (its top level, or its table ``[objective]``) changes the keys it names.
+        """
+        wanted = self.objective(objective)
+        return reading.ranked(reading.rescored(self._reader.read(), wanted), wanted)
+
+    def objective(self, changed: Objective | Mapping[str, Any] | str | Path) -> Objective:
+        """The study's objective with the keys changed that a mapping or a TOML file names."""
+        if isinstance(changed, Objective):
+            return changed
+        where = "objective" if isinstance(changed, Mapping) else str(changed)
+        table = changed if isinstance(changed, Mapping) else read_toml(Path(changed))
+        try:
+            return Objective.model_validate({**self.study.objective.model_dump(), **table.get("objective", table)})
+        except ValidationError as error:
+            raise StudyError(f"{where}: {one_line(error, Objective)}") from error
+
+    def export(
+        self,
+        directory: str | Path,
+        trial: int | str | None = None,
+        *,
+        retrain: int | Sequence[Retrained] | None = None,
+        seeds: int = 1,
+    ) -> Exported:
+        """Write a candidate (the best for None) as files that run without nasmod, and prove them.
+
+        `retrain` trains its topology again for so many epochs with `seeds` seeds (or takes what `retrain` gave) and
+        exports the best training by validation accuracy. The directory must be new or empty. Raises `ExportError`.
+        """
+        from nasmod.export import export
+        from nasmod.export.exporting import check_free
+        from nasmod.export.retraining import best_of, mean_and_spread
+
+        check_free(Path(directory))
+        record = self._as_trained(trial)
+        context = self._context()
+        plan = context.plan(record.proposal.topology)
+        recipe = self._recipe(record)
+        title = f"The topology {record.label} of the study '{self.name}', a modular network found by nasmod."
+        if retrain is None:
+            weights, measures, errors = reading.weights(self.stored, record), record.measures, record.standard_errors
+        else:
+            trainings = self.retrain(retrain, trial, seeds=seeds) if isinstance(retrain, int) else retrain
+            chosen = best_of(trainings)
+            weights, measures, errors = chosen.weights, chosen.measures, chosen.standard_errors
+            recipe["retrained"] = {
+                "epochs": trainings[0].epochs,
+                "trainings": len(trainings),
+                "exported": f"training {chosen.number}, the best on the validation split",
+                "mean ± standard deviation": {
+                    name: f"{mean:.5g} ± {spread:.2g}"
+                    for name, (mean, spread) in mean_and_spread(trainings).items()
+                    if not name.startswith("information.")
+                },
+            }
+        main = "r2" if context.dataset.task == "regression" else "accuracy"
+        return export(
+            directory,
+            plan,
+            weights,
+            context.dataset,
+            recipe=recipe,
+            measures=measures,
+            standard_errors=errors,
+            expected=measures.get(f"test_{main}"),
+            title=title,
+        )
+
+    def retrain(
+        self,
+        epochs: int,
+        trial: int | str | None = None,
+        *,
+        seeds: int = 1,
+        on_epoch: Callable[[int, Epoch], None] | None = None,
+    ) -> list[Retrained]:
+        """Train a candidate's topology (the best for None) again to the end, with `seeds` seeds; nothing is stored."""
+        from nasmod.export.retraining import retrain
+
+        if epochs < 1 or seeds < 1:
+            raise StudyError(f"Training again takes at least 1 epoch and 1 seed, not {epochs} and {seeds}.")
+        record = self._as_trained(trial)
+        context = self._context()
+        return retrain(
+            context.plan(record.proposal.topology),
+            context.dataset,
+            TrainingSettings.model_validate({**self._training(record), "epochs": epochs}),
+            self.study.measures,
+            seed=derive(self.study.seed, record.key),
+            seeds=seeds,
+            on_epoch=on_epoch,
+        )
+
+    def copy(self, file: str | Path) -> Path:
+        """A sound copy of the whole SQLite database at a path where nothing is yet."""
+        copy_database(self.stored.database, Path(file))
+        return Path(file)
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self.stored.database.close()
+
+    def _as_trained(self, trial: int | str | None) -> Record:
+        """A record as its stored weights were trained: repeats with other seeds are not folded into it."""
+        key = self.record(trial).key
+        return next(record for record in self._reader.read() if record.key == key)
+
+    def _training(self, record: Record) -> dict[str, Any]:
+        return {**self.study.training.model_dump(mode="json"), **record.proposal.settings}
+
+    def _recipe(self, record: Record) -> dict[str, Any]:
+        return {
+            "study": self.name,
+            "trial": record.number if record.number is not None else record.label,
+            "key": record.key,
+            "origin": dict(record.proposal.origin),
+            "seed": derive(self.study.seed, record.key),
+            "training": self._training(record),
+            "data": {**self.study.data, "fingerprint": self.stored.fingerprint},
+            "objective": self.study.objective.model_dump(mode="json"),
+            "score": record.score,
+            "versions": dict(self.stored.versions),
+        }
+
+    def _context(self) -> Context:
+        """The study's data and space, checked to be those it was started with."""
+        from nasmod.search.context import bring_to_life
+
+        context = bring_to_life(self.study)
+        storing.check_data(self.stored, context.dataset.fingerprint)
+        return context
+
+
+def _check_amounts(workers: int | str, trials: int | None, hours: float | None) -> None:
+    if workers != "auto" and (not isinstance(workers, int) or workers < 1):
+        raise StudyError(f"Workers are a number from 1, or 'auto', not {workers!r}.")
+    if trials is not None and trials < 1:
+        raise StudyError(f"Trials are a number from 1, not {trials}.")
+    if hours is not None and not 0 < hours < float("inf"):
+        raise StudyError(f"Hours are a number above 0, not {hours}.")

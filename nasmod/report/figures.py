@@ -1,0 +1,73 @@
+"""Figures as a person reads them: shares with their standard errors, counts with a prefix, times with a unit."""
+
+from __future__ import annotations
+
+import math
+
+from nasmod.study.record import Record
+
+SHARES = frozenset({"score", "skill", "modularity", "necessity", "independence", "wiring_density"})
+COUNTS = frozenset({"flops", "parameters"})
+NONE = "–"  # noqa: RUF001  an en dash is what stands for "nothing" in a table
+
+
+def figure(name: str, value: float | None, standard_error: float | None = None) -> str:
+    """One measure by its name: ``0.971 ± 0.004``, ``1.24 M``, ``0.83 ms``.
+
+    >>> figure("accuracy", 0.97123, 0.0041), figure("flops", 1_240_000), figure("latency", 0.00083)
+    ('0.971 ± 0.004', '1.24 M', '0.83 ms')
+    >>> figure("modules", 4.0), figure("loss", float("nan")), figure("r2", None)
+    ('4', '–', '–')
+    """
+    if value is None or math.isnan(value):
+        return NONE
+    if name in COUNTS:
+        return with_prefix(value)
+    if name.startswith(("latency", "seconds")):
+        return seconds(value)
+    if name not in SHARES and "accuracy" not in name and value == int(value):
+        return f"{value:.0f}"
+    text = f"{value:.3f}"
+    return text if standard_error is None or math.isnan(standard_error) else f"{text} ± {standard_error:.3f}"
+
+
+def with_prefix(count: float) -> str:
+    """A count in three digits.
+
+    >>> with_prefix(950), with_prefix(12_345), with_prefix(999_999), with_prefix(3.2e9)
+    ('950', '12.3 k', '1 M', '3.2 G')
+    """
+    for prefix in ("", " k", " M", " G"):
+        if float(f"{count:.3g}") < 1000 or prefix == " G":
+            return f"{count:.3g}{prefix}"
+        count /= 1000
+    raise AssertionError("the last prefix holds every count")
+
+
+def seconds(value: float) -> str:
+    """A short time with its unit.
+
+    >>> seconds(0.000012), seconds(0.0123), seconds(75), seconds(3725)
+    ('12 µs', '12.3 ms', '1 min 15 s', '1 h 02 min')
+    """
+    if value < 0.001:
+        return f"{value * 1e6:.3g} µs"
+    if value < 1:
+        return f"{value * 1e3:.3g} ms"
+    if value < 60:
+        return f"{value:.3g} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def measure(record: Record, name: str) -> str:
+    """A measure of a record with its standard error."""
+    return figure(name, record.measures.get(name), record.standard_errors.get(name))
+
+
+def main_measure(records: list[Record]) -> str:
+    """What says how well a candidate does: accuracy, or R² or bits per symbol where the task is another."""
+    names = {name for record in records for name in record.measures}
+    return next((name for name in ("bits_per_symbol", "accuracy", "r2") if name in names), "accuracy")

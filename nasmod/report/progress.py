@@ -1,0 +1,86 @@
+"""A search while it runs: a few live lines on a terminal, one plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nasmod.measures.objective import Objective
+from nasmod.report.figures import main_measure, measure, seconds
+from nasmod.report.tables import modules_of, score_of
+from nasmod.study import records as reading
+from nasmod.study.record import ENDED, Record
+
+if TYPE_CHECKING:
+    from nasmod.search.run import Progress
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class ProgressView:
+    """What a person sees of a `Progress`. It keeps the last best and front: they change only when a training ends."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self._judged: tuple[int, Record | None, int] = (-1, None, 0)
+        self._last_line: tuple[float, str] = (-SECONDS_BETWEEN_LINES, "")
+
+    def live(self, progress: Progress) -> RenderableType:
+        """Bar and three lines, for a terminal."""
+        status = progress.status
+        head = Table.grid(padding=(0, 1))
+        head.add_row(
+            Text(status.name, "bold"),
+            ProgressBar(total=status.budget, completed=status.trained, width=40),
+            f"{status.trained}/{status.budget} trained",
+            Text(seconds(progress.seconds), "dim"),
+        )
+        return Group(head, Text(self._counts(progress), "dim"), Text(self._best(progress.records)))
+
+    def line(self, progress: Progress) -> str | None:
+        """One plain line, or None when the last was less than `SECONDS_BETWEEN_LINES` ago or nothing is new."""
+        status = progress.status
+        now = time.monotonic()
+        said_at, said = self._last_line
+        news = f"{status.trained}/{status.budget} trained, {self._counts(progress)}; {self._best(progress.records)}"
+        if now - said_at < SECONDS_BETWEEN_LINES or news == said:
+            return None
+        self._last_line = (now, news)
+        return f"{status.name}: {news}; {seconds(progress.seconds)}"
+
+    def _counts(self, progress: Progress) -> str:
+        status = progress.status
+        references = [record for record in progress.records if record.role == "reference"]
+        trained = sum(record.state in ENDED for record in references)
+        parts = [f"training the references first, {trained} of {len(references)}"] if trained < len(references) else []
+        parts += [f"{status.running} running", f"front of {self._judge(progress.records)[2]}"]
+        parts += [f"{status.stopped} stopped early", f"{status.duplicates} duplicates"]
+        if status.failed:
+            parts.append(f"{status.failed} failed")
+        if status.state == "repeating":
+            parts.append("training the finalists again with other seeds")
+        return ", ".join(parts)
+
+    def _best(self, records: list[Record]) -> str:
+        best = self._judge(records)[1]
+        if best is None:
+            return "no candidate has finished yet"
+        main = main_measure([best])
+        return (
+            f"best so far: {best.label} score {score_of(best, self.objective)}, "
+            f"{main.replace('_', ' ')} {measure(best, main)}, modularity {measure(best, 'modularity')}, "
+            f"{modules_of(best.proposal.topology)}"
+        )
+
+    def _judge(self, records: list[Record]) -> tuple[int, Record | None, int]:
+        finished = sum(record.state == "finished" for record in records)
+        if finished != self._judged[0]:
+            rows = reading.ranked(records, self.objective)
+            front = reading.front(records, self.objective)
+            self._judged = (finished, rows[0] if rows else None, len(front))
+        return self._judged

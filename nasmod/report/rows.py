@@ -1,0 +1,57 @@
+"""Records as plain data: what ``--json`` prints. Numbers that are not finite become null."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from nasmod.study.record import Record
+
+
+def top_row(record: Record, on_front: bool) -> dict[str, Any]:
+    """What ``top`` tells of a candidate."""
+    return {
+        "number": record.number,
+        "key": record.key,
+        "score": _finite(record.score),
+        "state": record.state,
+        "reason": record.reason,
+        "on_front": on_front,
+        "measures": _all_finite(record.measures),
+        "standard_errors": _all_finite(record.standard_errors),
+    }
+
+
+def full_row(record: Record, on_front: bool) -> dict[str, Any]:
+    """What ``show`` tells of a candidate: everything."""
+    return {
+        **top_row(record, on_front),
+        "role": record.role,
+        "repeats": record.repeats,
+        "topology": json.loads(record.proposal.topology.to_json()),
+        "settings": dict(record.proposal.settings),
+        "parameters": dict(record.parameters),
+        "parent": record.proposal.parent,
+        "origin": dict(record.proposal.origin),
+        "curve": [_all_finite(point) for point in record.curve],
+        "seconds": _finite(record.seconds),
+        "attempts": record.attempts,
+        "worker": record.worker,
+        "traceback": record.traceback,
+    }
+
+
+def top_rows(records: Collection[Record], front: Collection[Record]) -> list[dict[str, Any]]:
+    """`top_row` of each, best first as they come."""
+    keys = {record.key for record in front}
+    return [top_row(record, record.key in keys) for record in records]
+
+
+def _all_finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _finite(value) for name, value in values.items()}
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -82,3 +82,50 @@ def space_parameters(draw: st.DrawFn, space: Space) -> dict[str, Parameter]:
     """What a sampler that knows nothing may draw: each parameter by itself."""
     generator = random.Random(draw(st.integers(0, 2**32 - 1)))
     return {name: distribution.random(generator) for name, distribution in space.parameters().items()}
+
+
+ALL_KINDS = {
+    "dense": st.fixed_dictionaries(
+        {
+            "width": st.integers(1, 9),
+            "depth": st.integers(1, 2),
+            "normalisation": st.sampled_from(["none", "layer", "batch"]),
+            "residual": st.booleans(),
+        }
+    ),
+    "conv": st.fixed_dictionaries(
+        {
+            "channels": st.integers(1, 6),
+            "kernel": st.sampled_from([1, 3, 5]),
+            "stride": st.sampled_from([1, 2]),
+            "separable": st.booleans(),
+            "normalisation": st.sampled_from(["none", "batch"]),
+        }
+    ),
+    "pool": st.fixed_dictionaries({"mode": st.sampled_from(["max", "mean"]), "size": st.sampled_from([2, 3])}),
+    "attention": st.fixed_dictionaries(
+        {
+            "heads": st.integers(1, 2),
+            "head_width": st.integers(1, 4),
+            "position": st.sampled_from(["learned", "sinusoidal"]),
+        }
+    ),
+}
+shapes = st.one_of(*(st.lists(st.integers(1, 7), min_size=rank, max_size=rank).map(tuple) for rank in (1, 2, 3)))
+"""Of flat, sequence and image inputs, kept small."""
+
+
+@st.composite
+def wirings(draw: st.DrawFn, inputs: tuple[str, ...] = ("x",), outputs: tuple[str, ...] = ("y",)) -> Topology:
+    """Up to 6 modules of every built-in kind and merge; parts may be dead, and outputs may read inputs."""
+    nodes = [Node("input", (), {"name": name}) for name in inputs]
+    for _ in range(draw(st.integers(0, 6))):
+        kind = draw(st.sampled_from(sorted(ALL_KINDS)))
+        sources = draw(st.sets(st.integers(0, len(nodes) - 1), min_size=1, max_size=3))
+        params = {**draw(ALL_KINDS[kind]), "merge": draw(st.sampled_from(["sum", "concat", "gated"]))}
+        nodes.append(Node(kind, tuple(sorted(sources)), params))
+    readable = len(nodes)
+    for name in outputs:
+        sources = draw(st.sets(st.integers(0, readable - 1), min_size=1, max_size=3))
+        nodes.append(Node("output", tuple(sorted(sources)), {"name": name}))
+    return Topology(tuple(nodes))

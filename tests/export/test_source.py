@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from nasmod import registry
@@ -17,6 +19,7 @@ from nasmod.export import model_source
 from nasmod.modules import Parameters
 from nasmod.networks import Network, build, plan
 from nasmod.topology import Node, Topology
+from tests.strategies import shapes, wirings
 
 torch.set_num_threads(1)
 X = Node("input", (), {"name": "x"})
@@ -56,6 +59,16 @@ def test_it_computes_what_the_network_computes() -> None:
     x = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
     with torch.no_grad():
         torch.testing.assert_close(executed(network)(x), network({"x": x})["y"])
+
+
+@settings(max_examples=40)
+@given(topology=wirings(("a", "b"), ("y", "z")), sizes=st.tuples(shapes, shapes))
+def test_every_wiring_has_a_source_that_computes_the_same(topology: Topology, sizes: tuple) -> None:
+    network = build(plan(topology, {"a": sizes[0], "b": sizes[1]}, {"y": (3,), "z": (2,)})).eval()
+    inputs = {name: torch.randn(3, *shape) for name, shape in network.plan.inputs.items()}
+    with torch.no_grad():
+        for found, expected in zip(executed(network)(*inputs.values()), network(inputs).values(), strict=True):
+            torch.testing.assert_close(found, expected)
 
 
 def test_several_inputs_are_positional_and_several_outputs_a_tuple() -> None:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_topologies import SHAPES, topologies
 
 from nasmod.networks import Network, build, lesion, module_steps, plan
 from nasmod.topology import Node, Topology
+from tests.strategies import shapes, wirings
 
 torch.set_num_threads(1)
 
@@ -30,10 +30,10 @@ def by_hooks(network: Network, inputs: dict, lesioned: frozenset[int]) -> dict[s
     return outputs
 
 
-@settings(deadline=None, max_examples=60)
-@given(topology=topologies(("a", "b"), ("y", "z")), shapes=st.tuples(SHAPES, SHAPES), batch=st.integers(1, 8))
-def test_a_lesion_is_what_forward_hooks_would_do(topology: Topology, shapes: tuple, batch: int) -> None:
-    found = plan(topology, {"a": shapes[0], "b": shapes[1]}, {"y": (3,), "z": (2,)})
+@settings(max_examples=60)
+@given(topology=wirings(("a", "b"), ("y", "z")), sizes=st.tuples(shapes, shapes), batch=st.integers(1, 8))
+def test_a_lesion_is_what_forward_hooks_would_do(topology: Topology, sizes: tuple, batch: int) -> None:
+    found = plan(topology, {"a": sizes[0], "b": sizes[1]}, {"y": (3,), "z": (2,)})
     network = build(found).eval()
     inputs = {name: torch.randn(6, *shape) for name, shape in found.inputs.items()}
     modules = module_steps(network)

@@ -7,25 +7,25 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_topologies import SHAPES, topologies
 
 from nasmod.networks import build, count_flops, count_parameters, module_steps, plan
 from nasmod.topology import Node, Topology
+from tests.strategies import shapes, wirings
 
 torch.set_num_threads(1)
 X = Node("input", (), {"name": "x"})
 
 
-@settings(deadline=None, max_examples=150)
-@given(topology=topologies(), shape=SHAPES)
+@settings(max_examples=150)
+@given(topology=wirings(), shape=shapes)
 def test_no_wiring_fails(topology: Topology, shape: tuple[int, ...]) -> None:
     runs_forward_and_backward(topology, {"x": shape}, {"y": (3,)})
 
 
-@settings(deadline=None, max_examples=100)
-@given(topology=topologies(("a", "b"), ("y", "z")), shapes=st.tuples(SHAPES, SHAPES))
-def test_no_wiring_of_two_inputs_and_two_outputs_fails(topology: Topology, shapes: tuple) -> None:
-    runs_forward_and_backward(topology, {"a": shapes[0], "b": shapes[1]}, {"y": (3,), "z": (1,)})
+@settings(max_examples=100)
+@given(topology=wirings(("a", "b"), ("y", "z")), sizes=st.tuples(shapes, shapes))
+def test_no_wiring_of_two_inputs_and_two_outputs_fails(topology: Topology, sizes: tuple) -> None:
+    runs_forward_and_backward(topology, {"a": sizes[0], "b": sizes[1]}, {"y": (3,), "z": (1,)})
 
 
 def runs_forward_and_backward(topology: Topology, inputs: dict, outputs: dict) -> None:

@@ -7,12 +7,12 @@ import pickle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_topologies import SHAPES, topologies
 
 from nasmod.errors import SpaceError, TopologyError
 from nasmod.networks.adapters import Layer, adapt
 from nasmod.networks.plan import plan
 from nasmod.topology import Node, Topology
+from tests.strategies import relabelled, shapes, wirings
 
 X, Y = Node("input", (), {"name": "x"}), {"name": "y"}
 
@@ -64,34 +64,16 @@ def test_a_plan_speaks_of_the_live_part_alone() -> None:
     assert found.inputs == {"x": (5,)}
 
 
-@settings(deadline=None, max_examples=60)
-@given(topology=topologies(("a", "b"), ("y", "z")), seed=st.randoms(), shapes=st.tuples(SHAPES, SHAPES))
-def test_isomorphic_topologies_have_one_plan(topology: Topology, seed: object, shapes: tuple) -> None:
-    data = {"a": shapes[0], "b": shapes[1]}, {"y": (3,), "z": (2,)}
-    first = plan(topology, *data)
-    assert plan(relabelled(topology, seed), *data) == first
+@settings(max_examples=60)
+@given(topology=wirings(("a", "b"), ("y", "z")), data=st.data(), sizes=st.tuples(shapes, shapes))
+def test_isomorphic_topologies_have_one_plan(topology: Topology, data: st.DataObject, sizes: tuple) -> None:
+    shapes_of_data = {"a": sizes[0], "b": sizes[1]}, {"y": (3,), "z": (2,)}
+    first = plan(topology, *shapes_of_data)
+    assert plan(data.draw(relabelled(topology)), *shapes_of_data) == first
     assert pickle.loads(pickle.dumps(first)) == first
     names = [step.name for step in first.steps]
     assert len(set(names)) == len(names)
     assert all(name.isidentifier() for name in names)
-
-
-def relabelled(topology: Topology, random) -> Topology:
-    """The same graph with its nodes in another topological order."""
-    left = list(range(len(topology.nodes)))
-    order: list[int] = []
-    while left:
-        ready = [index for index in left if set(topology.nodes[index].inputs) <= set(order)]
-        order.append(random.choice(ready))
-        left.remove(order[-1])
-    place = {old: new for new, old in enumerate(order)}
-    nodes = []
-    for old in order:
-        node = topology.nodes[old]
-        sources = [place[source] for source in node.inputs]
-        random.shuffle(sources)
-        nodes.append(Node(node.kind, tuple(sources), node.params))
-    return Topology(tuple(nodes))
 
 
 def test_names_are_identifiers_that_hide_nothing() -> None:

@@ -1,0 +1,88 @@
+"""Training a chosen topology again at full length, with several seeds: what it reaches, and its best weights.
+
+It knows nothing of studies; no early stop, nothing is stored.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nasmod.data import Dataset
+from nasmod.errors import ExportError
+from nasmod.measures import Evaluation, measure_all
+from nasmod.networks import Plan, build
+from nasmod.training import Epoch, TrainingFailed, TrainingSettings, derive, device_for, save_weights, train
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """One full training: which one (from 1), how long, its measures with standard errors, its weights (safetensors)."""
+
+    number: int
+    epochs: int
+    measures: Mapping[str, float]
+    standard_errors: Mapping[str, float]
+    weights: bytes
+
+
+def retrain(
+    plan: Plan,
+    dataset: Dataset,
+    settings: TrainingSettings,
+    measures: Mapping[str, Mapping[str, Any]],
+    *,
+    seed: int,
+    seeds: int = 1,
+    device: str = "auto",
+    on_epoch: Callable[[int, Epoch], None] | None = None,
+) -> list[Retrained]:
+    """Train the planned network `seeds` times from new weights; each with its test measures.
+
+    `on_epoch` is told the training's number, from 1, and each of its epochs. Raises `ExportError` when one fails.
+    """
+    found = []
+    for number in range(1, seeds + 1):
+        own = derive(seed, "retrain", number)
+        torch.manual_seed(derive(own, "weights"))
+        network = build(plan)
+        network.normalise(dataset.normalisation)
+
+        def told(epoch: Epoch, number: int = number) -> None:
+            if on_epoch is not None:
+                on_epoch(number, epoch)
+
+        try:
+            train(network, dataset, settings, own, told, device=device)
+        except TrainingFailed as failure:
+            raise ExportError(f"Training {number} of {seeds} failed: {failure.reason}") from failure
+        place = str(device_for(device))
+        evaluation = Evaluation(plan, dataset, network, place, seed=derive(own, "measures"), with_test=True)
+        values, errors = measure_all(measures, evaluation, cheap=True)
+        costly, costly_errors = measure_all(measures, evaluation, cheap=False)
+        found.append(Retrained(number, settings.epochs, values | costly, errors | costly_errors, save_weights(network)))
+    return found
+
+
+def best_of(trainings: Sequence[Retrained]) -> Retrained:
+    """The training that does best on the validation split: by accuracy, or R² of a regression."""
+    return max(trainings, key=lambda training: training.measures.get("accuracy", training.measures.get("r2", 0.0)))
+
+
+def mean_and_spread(trainings: Sequence[Retrained]) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation over the trainings of every measure that all of them have.
+
+    >>> trainings = [Retrained(n, 8, {"accuracy": value}, {}, b"") for n, value in ((1, 0.5), (2, 1.0))]
+    >>> mean_and_spread(trainings)
+    {'accuracy': (0.75, 0.3535533905932738)}
+    """
+    common = [name for name in trainings[0].measures if all(name in training.measures for training in trainings)]
+    found = {}
+    for name in common:
+        values = [training.measures[name] for training in trainings]
+        found[name] = (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+    return found

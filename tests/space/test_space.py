@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasmod import registry
@@ -73,6 +73,7 @@ class Fixed:
 
 
 @each_space
+@settings(max_examples=25)  # on each of ten spaces
 @given(data=st.data())
 def test_what_is_encoded_is_proposed_again(space, data):
     topology, settings = data.draw(space_topologies(space))
@@ -83,6 +84,7 @@ def test_what_is_encoded_is_proposed_again(space, data):
 
 
 @each_space
+@settings(max_examples=25)  # on each of ten spaces
 @given(data=st.data())
 def test_encoding_near_given_parameters_obeys_the_law_and_changes_no_more(space, data):
     topology, settings = data.draw(space_topologies(space))
@@ -100,6 +102,7 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> int:
 
 
 @each_space
+@settings(max_examples=25)  # on each of ten spaces
 @given(data=st.data())
 def test_whatever_a_sampler_draws_is_repaired_into_the_space(space, data):
     topology, settings = space.propose(Fixed(data.draw(space_parameters(space))))

@@ -22,7 +22,7 @@ from nasmod.training import TrainingSettings, train
 
 BAR = 0.1
 MODULES = 8
-PARAMS = {"channels": 8, "depth": 2, "stride": 1}
+PARAMS = {"channels": 8, "depth": 1, "stride": 1}
 
 
 def wirings() -> dict[str, set[tuple[int, int]]]:

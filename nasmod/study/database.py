@@ -257,8 +257,8 @@ def _explained(url: URL) -> Iterator[None]:
         message = " ".join(str(cause).split())
         if "locked" in message:
             message = f"it stayed locked for {BUSY_SECONDS} s; is another program writing to it?"
-        elif "readonly" in message or "read-only" in message:
-            message = "it is read-only; a study must be able to write."
+        elif "readonly" in message or "read-only" in message or "unable to open" in message:
+            message = "it is read-only; a study must be able to write to it and beside it."
         elif "not a database" in message:
             message = "the file is not an SQLite database."
         elif "malformed" in message or "disk image" in message:

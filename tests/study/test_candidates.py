@@ -1,0 +1,290 @@
+"""The life of a candidate: every step on a real SQLite file, and what a stale worker may not do."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+from pathlib import Path
+
+import optuna
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from optuna.trial import TrialState
+from sqlalchemy import select
+
+from nasmod.space import Space, SpaceFile
+from nasmod.study import Database, Proposal, RungResult, candidate_key, create_or_join, read, stored
+from nasmod.study import candidates as protocol
+from nasmod.study import records as reading
+from nasmod.study.candidates import ClaimLost
+from nasmod.study.files import read as read_file
+from nasmod.study.projection import with_json
+from nasmod.study.tables import candidates as table
+from tests.study.conftest import INPUTS, OUTPUTS, RESULT
+
+
+def finish(study, held, **options):
+    protocol.finish(study.database, held, RESULT, [0.5], **options)
+
+
+def test_a_known_key_is_a_duplicate_and_counted(study, space, file_one):
+    file_one()
+    record = reading.read_records(study)[0]
+    again = protocol.propose(study.database, study.id, record.key, record.proposal, {}, "search")
+    assert not again
+    status = stored.status(study)
+    assert (status.proposals - status.duplicates, status.duplicates) == (1, 1)
+
+
+def test_claims_come_in_the_order_of_filing_and_stop_at_the_budget(study, file_one, claim_one):
+    keys = [file_one() for _ in range(5)]
+    claims = [claim_one(f"w{index}") for index in range(5)]
+    assert [held.key for held in claims if held] == keys[:3]
+    assert [held.number for held in claims if held] == [0, 1, 2]
+    protocol.fail(study.database, claims[0], "no memory")  # a failed candidate does not count
+    assert claim_one("w9").key == keys[3]
+
+
+def test_references_do_not_count_and_have_no_trial(study, file_one, claim_one):
+    file_one("reference")
+    held = claim_one("w")
+    finish(study, held)
+    assert stored.status(study).trained == 0
+    assert stored.status(study).references == 1
+    assert optuna.load_study(study_name="digits", storage=study.database.url).trials == []
+
+
+def test_a_claim_whose_acknowledgement_was_lost_is_found_again(study, file_one, claim_one):
+    file_one()
+    assert claim_one("w") == claim_one("w")
+    assert stored.status(study).running == 1
+
+
+def test_finish_twice_is_finish_once(study, file_one, claim_one):
+    file_one()
+    held = claim_one("w")
+    finish(study, held, weights=b"weights")
+    finish(study, held, weights=b"weights")  # the acknowledgement of the first was lost
+    record = reading.read_records(study)[0]
+    assert (record.state, record.score) == ("finished", 0.5)
+    assert reading.weights(study, record) == b"weights"
+
+
+@pytest.mark.parametrize("stale", ["report", "finish", "fail", "hand_back", "beat"])
+def test_a_stale_worker_can_write_nothing(study, file_one, claim_one, stale):
+    file_one()
+    old = claim_one("old")
+    assert protocol.sweep(study.database, old.id, old.token, 1)
+    new = claim_one("new")
+    before = everything(study)
+    with pytest.raises(ClaimLost):
+        {
+            "report": lambda: protocol.report(study.database, old, [{"epoch": 1.0}], 0.1, checkpoint=b"stale"),
+            "finish": lambda: finish(study, old, weights=b"stale"),
+            "fail": lambda: protocol.fail(study.database, old, "stale"),
+            "hand_back": lambda: protocol.hand_back(study.database, old, [], b"stale"),
+            "beat": lambda: protocol.beat(study.database, old),
+        }[stale]()
+    assert everything(study) == before
+    finish(study, new)
+
+
+def everything(study):
+    def work(connection):
+        rows = connection.execute(select(table)).all()
+        return rows, [read_file(connection, row.id, "checkpoint") for row in rows]
+
+    return study.database.read(work)
+
+
+def test_a_live_candidate_is_never_swept(study, file_one, claim_one):
+    file_one()
+    held = claim_one("w")
+    seen = protocol.running(study.database, study.id)[held.id]
+    protocol.beat(study.database, held)
+    assert not protocol.sweep(study.database, held.id, *seen)
+    finish(study, held)
+
+
+def test_a_second_dead_attempt_fails_the_candidate(study, file_one, claim_one):
+    file_one()
+    for attempt in (1, 2):
+        held = claim_one(f"w{attempt}")
+        assert protocol.sweep(study.database, held.id, *protocol.running(study.database, study.id)[held.id])
+    record = reading.read_records(study)[0]
+    assert record.state == "failed"
+    assert "2 attempts" in record.reason
+    assert optuna.load_study(study_name="digits", storage=study.database.url).trials[0].state == TrialState.FAIL
+
+
+def test_a_hand_back_keeps_its_checkpoint_and_is_no_failed_attempt(study, file_one, claim_one):
+    file_one()
+    for _ in range(4):
+        held = claim_one("w")
+        protocol.report(study.database, held, [{"epoch": 1.0}, {"epoch": 2.0}], 0.2)
+        protocol.hand_back(study.database, held, [{"epoch": 1.0}], b"state of epoch 1")
+        protocol.hand_back(study.database, held, [{"epoch": 1.0}], b"state of epoch 1")  # acknowledgement lost
+        trial = optuna.load_study(study_name="digits", storage=study.database.url).trials[0]
+        assert trial.state == TrialState.WAITING
+    again = claim_one("w")
+    assert (again.checkpoint, len(again.curve)) == (b"state of epoch 1", 1)
+    trial = optuna.load_study(study_name="digits", storage=study.database.url).trials[0]
+    assert (trial.state, list(trial.intermediate_values)) == (TrialState.RUNNING, [])
+
+
+def test_an_attempt_forgets_the_rungs_after_its_checkpoint(study, file_one, claim_one):
+    file_one()
+    held = claim_one("w")
+    protocol.report(study.database, held, [{"epoch": 1.0}], 0.1, RungResult(1, 0.1), checkpoint=b"one")
+    protocol.report(study.database, held, [{"epoch": 1.0}, {"epoch": 2.0}], 0.2, RungResult(2, 0.2))
+    protocol.sweep(study.database, held.id, *protocol.running(study.database, study.id)[held.id])
+    again = claim_one("v")
+    assert [result.epoch for result in again.rung_results] == [1]
+    assert len(again.curve) == 1
+
+
+def test_a_rung_tells_of_the_others_and_not_of_references(study, file_one, claim_one):
+    file_one("reference")
+    file_one()
+    file_one()
+    reference, first, second = claim_one("r"), claim_one("a"), claim_one("b")
+    for held, score in ((reference, 0.9), (first, 0.3)):
+        protocol.report(study.database, held, [{"epoch": 1.0}], score, RungResult(1, score, 0.1, (score,), (0.1,)))
+    others = protocol.report(study.database, second, [{"epoch": 1.0}], 0.4, RungResult(1, 0.4))
+    assert others == [RungResult(1, 0.3, 0.1, (0.3,), (0.1,))]
+
+
+def test_large_files_come_back_from_their_chunks(study, file_one, claim_one):
+    file_one()
+    held = claim_one("w")
+    content = random.Random(0).randbytes(9_000_001)
+    finish(study, held, weights=content)
+    assert reading.weights(study, reading.read_records(study)[0]) == content
+
+
+def _race(path: str, worker: int, taken: multiprocessing.Queue) -> None:
+    database = Database.open(path)
+    study = stored.open_study(database, "digits")
+    space = Space(SpaceFile.from_table(study.study.space), INPUTS, OUTPUTS)
+    distributions = with_json(space.parameters())
+    while (held := protocol.claim(database, study.id, f"w{worker}", distributions)) is not None:
+        taken.put((held.id, held.token))
+        protocol.report(database, held, [{"epoch": 1.0}], 0.1, RungResult(1, 0.1))
+        protocol.finish(database, held, RESULT, [0.5])
+
+
+def test_processes_racing_train_the_budget_exactly_and_nothing_twice(tmp_path: Path):
+    path = str(tmp_path / "a.db")
+    database = Database.create(path)
+    study = create_or_join(database, read("digits", trials=12), "f" * 64, {})
+    space = Space(SpaceFile.from_table(study.study.space), INPUTS, OUTPUTS)
+    generator = random.Random(1)
+    for _ in range(20):
+        topology, chosen = space.random(generator)
+        key = candidate_key(topology, chosen)
+        protocol.propose(database, study.id, key, Proposal(topology, chosen), space.encode(topology, chosen))
+    context = multiprocessing.get_context("spawn")
+    taken = context.Queue()
+    processes = [context.Process(target=_race, args=(path, index, taken)) for index in range(6)]
+    for process in processes:
+        process.start()
+    claims = [taken.get(timeout=120) for _ in range(12)]
+    for process in processes:
+        process.join()
+    assert len(set(claims)) == 12
+    assert taken.empty()
+    trials = optuna.load_study(study_name="digits", storage=database.url).trials
+    assert [trial.number for trial in trials] == list(range(12))
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    database.close()
+
+
+class Lives(RuleBasedStateMachine):
+    """Workers that claim, report, finish, die, freeze and come back, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        import tempfile
+
+        self.folder = tempfile.TemporaryDirectory()
+        self.database = Database.create(f"{self.folder.name}/a.db")
+        self.study = create_or_join(self.database, read("digits", trials=4), "f" * 64, {})
+        self.space = Space(SpaceFile.from_table(self.study.study.space), INPUTS, OUTPUTS)
+        self.distributions = with_json(self.space.parameters())
+        self.generator = random.Random(2)
+        self.optuna = optuna.storages.RDBStorage(self.database.url)
+        self.optuna_study = self.optuna.get_study_id_from_name("digits")
+        self.held: list[protocol.Claim] = []
+        self.count = 0
+
+    @rule()
+    def propose(self) -> None:
+        topology, chosen = self.space.random(self.generator)
+        key = candidate_key(topology, chosen)
+        protocol.propose(self.database, self.study.id, key, Proposal(topology, chosen), self.space.encode(topology))
+
+    @rule()
+    def claim(self) -> None:
+        self.count += 1
+        held = protocol.claim(self.database, self.study.id, f"w{self.count}", self.distributions)
+        if held is not None:
+            self.held.append(held)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), act=st.sampled_from(["report", "finish", "stop", "fail", "hand_back"]))
+    def act(self, data: st.DataObject, act: str) -> None:
+        """Any worker that ever held a claim acts on it, stale or not."""
+        held = data.draw(st.sampled_from(self.held))
+        try:
+            match act:
+                case "report":
+                    protocol.report(self.database, held, [{"epoch": 1.0}], 0.1, RungResult(1, 0.1), b"state")
+                case "finish":
+                    protocol.finish(self.database, held, RESULT, [0.5], weights=b"w")
+                case "stop":
+                    protocol.finish(self.database, held, RESULT, [0.5], stopped="under the cut", fraction_left=0.5)
+                case "fail":
+                    protocol.fail(self.database, held, "reason")
+                case "hand_back":
+                    protocol.hand_back(self.database, held, [{"epoch": 1.0}], b"state")
+        except ClaimLost:
+            pass
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def sweep(self, data: st.DataObject) -> None:
+        running = protocol.running(self.database, self.study.id)
+        if running:
+            candidate = data.draw(st.sampled_from(sorted(running)))
+            protocol.sweep(self.database, candidate, *running[candidate])
+
+    @invariant()
+    def the_budget_holds_and_the_trials_are_in_step(self) -> None:
+        status = stored.status(self.study)
+        assert status.trained + status.running <= status.budget
+        expected = {
+            "queued": TrialState.WAITING,
+            "running": TrialState.RUNNING,
+            "finished": TrialState.COMPLETE,
+            "stopped": TrialState.PRUNED,
+            "failed": TrialState.FAIL,
+        }
+        trials = {trial.number: trial for trial in self.optuna.get_all_trials(self.optuna_study)}
+        found = reading.read_records(self.study)
+        claimed = {record.number: record for record in found if record.number is not None}
+        assert trials.keys() == claimed.keys()
+        for number, record in claimed.items():
+            assert trials[number].state == expected[record.state]
+            assert trials[number].user_attrs["key"] == record.key
+        assert len({record.key for record in found}) == len(found)
+
+    def teardown(self) -> None:
+        self.optuna.engine.dispose()
+        self.database.close()
+        self.folder.cleanup()
+
+
+Lives.TestCase.settings = settings(max_examples=5, stateful_step_count=20, deadline=None)
+TestLives = Lives.TestCase

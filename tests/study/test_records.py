@@ -1,0 +1,103 @@
+"""What is read of a study: repeats folded in, the best, the front, and names for candidates."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from nasmod.errors import StudyError
+from nasmod.measures import Objective
+from nasmod.study import Proposal, Record
+from nasmod.study import candidates as protocol
+from nasmod.study import records as reading
+from nasmod.topology import Node, Topology
+
+OBJECTIVE = Objective(flops_budget=1000)
+TOPOLOGY = Topology((Node("input", (), {"name": "x"}), Node("dense", (0,), {"width": 8}),
+                     Node("output", (1,), {"name": "y"})))  # fmt: skip
+
+
+def record(number: int, skill: float, role: str = "search", state: str = "finished", **origin: object) -> Record:
+    measures = {"skill": skill, "modularity": 0.5, "flops": 100.0}
+    return Record(
+        number=number if role == "search" else None,
+        key=f"{role}{number}",
+        state=state,
+        proposal=Proposal(TOPOLOGY, {}, None, origin),
+        measures=measures,
+        standard_errors={"skill": 0.01},
+        score=OBJECTIVE.score(measures),
+        curve=(),
+        reason=None,
+        weights=None,
+        role=role,
+        id=number,
+    )
+
+
+def test_repeats_are_folded_in_as_means_with_their_standard_error():
+    rows = [
+        record(0, 0.9),
+        record(1, 0.7, "repeat", repeat_of="search0"),
+        record(2, 0.8, "repeat", repeat_of="search0"),
+    ]
+    (mean,) = reading.with_repeats(rows, OBJECTIVE)
+    assert mean.repeats == 3
+    assert mean.measures["skill"] == pytest.approx(0.8)
+    assert mean.standard_errors["skill"] == pytest.approx(0.1 / math.sqrt(3))
+    assert mean.score == pytest.approx(OBJECTIVE.score(mean.measures))
+
+
+def test_a_lucky_single_training_does_not_overtake_what_was_repeated():
+    rows = [record(0, 0.9), record(1, 0.95), record(2, 0.8, "repeat", repeat_of="search0")]
+    assert [found.number for found in reading.ranked(rows, OBJECTIVE)] == [0, 1]
+    assert [found.number for found in reading.finalists(rows, OBJECTIVE, 1)] == [1]
+
+
+def test_best_and_front_speak_of_finished_candidates():
+    rows = [record(0, 0.5), record(1, 0.9, state="stopped"), record(2, 0.95, "reference")]
+    assert reading.best(rows, OBJECTIVE).number == 0
+    assert [found.number for found in reading.front(rows, OBJECTIVE)] == [0]
+    with pytest.raises(StudyError, match="No finished candidate"):
+        reading.best(rows[1:], OBJECTIVE)
+
+
+def test_candidates_are_found_by_number_by_reference_and_by_key():
+    rows = [record(0, 0.5), record(12, 0.6), record(5, 0.7, "reference", reference="chain")]
+    assert reading.find(rows, 12).number == 12
+    assert reading.find(rows, "#0").number == 0
+    assert reading.find(rows, "chain").role == "reference"
+    assert reading.find(rows, "search12").number == 12
+    with pytest.raises(StudyError, match=r"No candidate '3'\. Known: trials 0 to 12"):
+        reading.find(rows, 3)
+    with pytest.raises(StudyError, match="More than one"):
+        reading.find(rows, "search")
+
+
+def test_another_objective_ranks_without_training():
+    rows = reading.rescored([record(0, 0.5)], Objective(flops_budget=50))
+    assert rows[0].score == 0.0
+
+
+def test_a_reader_keeps_what_cannot_change_and_sees_what_does(study, file_one, claim_one):
+    reader = reading.RecordReader(study)
+    file_one()
+    assert [found.state for found in reader.read()] == ["queued"]
+    held = claim_one("w")
+    protocol.report(study.database, held, [{"epoch": 1.0}], 0.5)
+    assert [(found.state, len(found.curve)) for found in reader.read()] == [("running", 1)]
+    protocol.finish(study.database, held, {"measures": {"a": 1.0}, "standard_errors": {}, "score": 0.1}, [0.1],
+                    weights=b"w")  # fmt: skip
+    first = reader.read()
+    assert first == reading.read_records(study)
+    assert first[0].weights is not None
+    file_one()
+    assert [found.state for found in reader.read()] == ["finished", "queued"]
+
+
+def test_a_data_frame_has_a_row_a_candidate(study, file_one):
+    file_one()
+    frame = reading.dataframe(reading.read_records(study))
+    assert len(frame) == 1
+    assert {"number", "state", "score", "kind_0"} <= set(frame.columns)

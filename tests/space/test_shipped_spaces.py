@@ -13,12 +13,14 @@ from nasmod.networks import build, count_flops, plan
 from nasmod.space import Space
 from tests.strategies import space_topologies
 
+torch.set_num_threads(1)
+
 SHAPES: dict[str, Shape] = {"flat": (12,), "sequence": (3, 7), "image": (1, 9, 8), "one pixel": (2, 1, 1)}
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("name", registry.packaged("search_spaces"))
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_every_topology_builds_and_trains(name, shape, data):
     space = Space.load(registry.packaged("search_spaces")[name], {"x": shape}, {"y": (5,)})

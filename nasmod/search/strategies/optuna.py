@@ -107,7 +107,7 @@ def _mirror(
         common: dict[str, Any] = {
             "params": dict(record.parameters),
             "distributions": distributions,
-            "system_attrs": record.proposal.origin.get("system_attributes", {}),
+            "system_attrs": dict(record.proposal.origin.get("system_attributes", {})),
         }
         if record.score is None:
             return create_trial(state=TrialState.RUNNING, **common)

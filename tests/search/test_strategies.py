@@ -1,0 +1,119 @@
+"""Strategies: what each new one must keep, and what sets these apart."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from nasmod import registry
+from nasmod.measures import Objective
+from nasmod.search import strategies
+from nasmod.search.strategies.evolution import Evolution, EvolutionSettings
+from nasmod.search.strategies.optuna import Nsga2, Nsga2Settings
+from nasmod.space import Space, SpaceFile
+from nasmod.study import Proposal, Record, candidate_key
+from nasmod.study.definition import read_toml
+
+COMBINED = Objective(flops_budget=100_000)
+PARETO = Objective(flops_budget=100_000, mode="pareto")
+
+
+@pytest.fixture(scope="module")
+def space() -> Space:
+    table = read_toml(registry.packaged("search_spaces")["dense"])
+    return Space(SpaceFile.from_table(table), {"x": (64,)}, {"y": (10,)})
+
+
+def filed(space: Space, proposal: Proposal, number: int, objective: Objective, state: str = "finished") -> Record:
+    """A made-up result: the more modules, the better and the dearer."""
+    size = proposal.topology.module_count
+    measures = {"skill": size / 10, "accuracy": size / 10, "modularity": 0.1, "flops": 1000.0 * size}
+    trained = state in ("finished", "stopped")
+    return Record(
+        number=number,
+        key=candidate_key(proposal.topology, proposal.settings),
+        state=state,
+        proposal=proposal,
+        measures=measures if trained else {},
+        standard_errors={},
+        score=objective.score(measures) if trained else None,
+        curve=({"epoch": 1.0},),
+        reason=None,
+        weights=None,
+        parameters=space.encode(proposal.topology, proposal.settings),
+        id=number,
+    )
+
+
+def searched(space: Space, name: str, objective: Objective, count: int, **settings: object) -> list[Record]:
+    """A search of `count` candidates, one after the other, some of them stopped, failed, or still running."""
+    model, target = registry.settings("strategy", name), registry.resolve("strategy", name)
+    records: list[Record] = []
+    for number in range(count):
+        strategy = target(model(**settings), space, random.Random(number), objective)
+        (proposal,) = strategy.propose(records, 1)
+        state = {5: "stopped", 7: "failed"}.get(number % 9, "finished")
+        records.append(filed(space, proposal, number, objective, "running" if number == count - 1 else state))
+    return records
+
+
+@pytest.mark.parametrize("objective", [COMBINED, PARETO], ids=["combined", "pareto"])
+@pytest.mark.parametrize("name", registry.names("strategy"))
+def test_every_strategy_proposes_from_the_space_says_why_and_depends_on_records_and_generator_alone(
+    space, name, objective
+):
+    settings = {"evolution": {"initial": 6}, "tpe": {"initial": 6}, "nsga2": {"population": 6}}.get(name, {})
+    first = searched(space, name, objective, 20, **settings)
+    again = searched(space, name, objective, 20, **settings)
+    assert [record.key for record in first] == [record.key for record in again]
+    assert len({record.key for record in first}) > 10
+    for record in first:
+        assert space.contains(record.proposal.topology)
+        assert record.proposal.origin["why"]
+
+
+def test_the_generator_comes_from_the_seed_and_the_number_of_proposals(space, make_study):
+    study = make_study()
+    drawn = [strategies.make(study, space, number).propose([], 1)[0].topology.key for number in (0, 1, 0)]
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+def test_evolution_edits_the_best_of_its_sample(space):
+    records = [filed(space, Proposal(*space.random(random.Random(seed))), seed, COMBINED) for seed in range(12)]
+    settings = EvolutionSettings(population=12, sample=12, initial=1)
+    (child,) = Evolution(settings, space, random.Random(0), COMBINED).propose(records, 1)
+    assert child.parent == max(records, key=lambda record: (record.score, record.id)).key
+    assert child.topology.key != records[0].proposal.topology.key
+
+
+def test_evolution_forgets_the_old(space):
+    young = [filed(space, Proposal(*space.random(random.Random(seed))), seed, COMBINED) for seed in range(20)]
+    settings = EvolutionSettings(population=5, sample=5, initial=1)
+    parents = {
+        Evolution(settings, space, random.Random(seed), COMBINED).propose(young, 1)[0].parent for seed in range(10)
+    }
+    assert parents <= {record.key for record in young[-5:]}
+
+
+def test_evolution_with_several_directions_chooses_parents_on_the_front(space):
+    records = [filed(space, Proposal(*space.random(random.Random(seed))), seed, PARETO) for seed in range(12)]
+    settings = EvolutionSettings(population=12, sample=12, initial=1)
+    (child,) = Evolution(settings, space, random.Random(0), PARETO).propose(records, 1)
+    assert child.parent in {record.key for record in records}
+
+
+def test_nsga2_goes_on_with_its_generations_from_the_database(space):
+    """What Optuna notes on a trial travels with the proposal: without it every proposal is of generation 0."""
+    records = searched(space, "nsga2", PARETO, 24, population=6)
+    generations = [
+        value
+        for record in records
+        for key, value in record.proposal.origin["system_attributes"].items()
+        if "generation" in key
+    ]
+    assert len(generations) == 24
+    assert generations[0] == 0
+    assert max(generations) >= 2
+    strategy = Nsga2(Nsga2Settings(population=6), space, random.Random(0), PARETO)
+    assert strategy.propose(records, 1)[0].origin["system_attributes"]

@@ -82,7 +82,7 @@ def export(
     network, or a form cannot be loaded without nasmod or differs from the trained network.
     """
     directory = Path(directory)
-    _check_free(directory)
+    check_free(directory)
     trained = _trained_answers(plan, weights, dataset, expected)
     try:
         # inside a directory that is there already (it may be a mount); else beside it, to be moved as a whole
@@ -112,7 +112,8 @@ def _into_place(files: Path, directory: Path) -> None:
         (files / name).rename(directory / name)
 
 
-def _check_free(directory: Path) -> None:
+def check_free(directory: Path) -> None:
+    """Raise `ExportError` when there is anything in the way of an export."""
     if directory.is_dir():
         if any(directory.iterdir()):
             raise ExportError(f"The export directory must be new or empty; '{directory}' is not.")

@@ -10,6 +10,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from nasmod.training.optimizer import FlatAdamW
+
 VERSION = 1
 WEIGHT, STATE = "network.", "optimizer."
 
@@ -24,21 +26,15 @@ def load_weights(network: nn.Module, data: bytes) -> None:
     _fill(network, _read(data))
 
 
-def save_checkpoint(
-    network: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, curve: list[dict[str, float]]
-) -> bytes:
+def save_checkpoint(network: nn.Module, optimizer: FlatAdamW, epoch: int, curve: list[dict[str, float]]) -> bytes:
     """Everything a training needs to go on after `epoch`: what is random depends on (seed, epoch) alone."""
     tensors = {WEIGHT + name: _plain(value) for name, value in network.state_dict().items()}
-    for name, parameter in network.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{STATE}{key}.{name}"] = _plain(value)
+    tensors |= {STATE + name: _plain(value) for name, value in optimizer.state().items()}
     progress = {"version": VERSION, "epoch": epoch, "curve": curve}
     return safetensors.torch.save(tensors, {"progress": json.dumps(progress, allow_nan=False)})
 
 
-def load_checkpoint(
-    network: nn.Module, optimizer: torch.optim.Optimizer, data: bytes
-) -> tuple[int, list[dict[str, float]]]:
+def load_checkpoint(network: nn.Module, optimizer: FlatAdamW, data: bytes) -> tuple[int, list[dict[str, float]]]:
     """Put a checkpoint into a network and its optimizer, bit for bit; returns the epoch and the curve so far.
 
     Raises ValueError when the bytes are no checkpoint, are of a newer version, or belong to another network.
@@ -46,16 +42,7 @@ def load_checkpoint(
     tensors = _read(data)
     progress = _progress(data)
     _fill(network, {name.removeprefix(WEIGHT): value for name, value in tensors.items() if name.startswith(WEIGHT)})
-    for name, parameter in network.named_parameters():
-        if f"{STATE}step.{name}" not in tensors:
-            continue
-        state: dict[str, Tensor] = {"step": tensors[f"{STATE}step.{name}"]}
-        if any(group.get("fused") for group in optimizer.param_groups):
-            state["step"] = state["step"].to(parameter.device)
-        for key in ("exp_avg", "exp_avg_sq"):  # in the memory format of the parameter, as AdamW made them
-            state[key] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-            state[key].copy_(tensors[f"{STATE}{key}.{name}"])
-        optimizer.state[parameter] = state
+    optimizer.restore({name.removeprefix(STATE): value for name, value in tensors.items() if name.startswith(STATE)})
     return int(progress["epoch"]), list(progress["curve"])
 
 

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from nasmod.data import Dataset
 from nasmod.training.batches import Batches, augmented, check_augmentation
 from nasmod.training.checkpoints import load_checkpoint, save_checkpoint
-from nasmod.training.devices import autocast, device_for, fused_optimizer
+from nasmod.training.devices import autocast, device_for, keep_freed_memory
 from nasmod.training.evaluation import EVALUATION_BATCH, accuracy_of, loss_of, predict
+from nasmod.training.optimizer import FlatAdamW
 from nasmod.training.result import Epoch, TrainingFailed, TrainResult
 from nasmod.training.seeds import derive
 from nasmod.training.settings import TrainingSettings, learning_rate
@@ -56,6 +57,8 @@ def train(
     """
     check_augmentation(settings.augment, dataset)
     device = device_for(device)
+    if device.type == "cpu":
+        keep_freed_memory()
     try:
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
             return _train(network, dataset, settings, seed, on_epoch, penalty, device, checkpoint)
@@ -77,85 +80,73 @@ def _train(
     network.to(device)
     if images:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions run 1.3x faster
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters,
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=fused_optimizer(device),
-    )
     batches = Batches(dataset.train, device, settings.batch_size)
     validation = Batches(dataset.validation, device, EVALUATION_BATCH)
-
     done: int = 0
     curve: list[dict[str, float]] = []
-    if checkpoint is not None:
-        done, curve = load_checkpoint(network, optimizer, checkpoint)
+    with FlatAdamW(network, settings.weight_decay) as optimizer:
+        if checkpoint is not None:
+            done, curve = load_checkpoint(network, optimizer, checkpoint)
+        for number in range(done + 1, settings.epochs + 1):
+            started = time.perf_counter()
+            torch.manual_seed(derive(seed, "epoch", number))  # dropout and the like
+            optimizer.gather()
+            network.train()
+            total = torch.zeros((), device=device)
+            step = (number - 1) * len(batches)
+            rate = 0.0
+            for inputs, targets in batches.shuffled(derive(seed, "order", number)):
+                if settings.augment != "none":
+                    inputs = augmented(inputs, settings.augment, derive(seed, "augment", step))
+                rate = learning_rate(settings, step, len(batches))
 
-    for number in range(done + 1, settings.epochs + 1):
-        started = time.perf_counter()
-        torch.manual_seed(derive(seed, "epoch", number))  # dropout and the like
-        network.train()
-        total = torch.zeros((), device=device)
-        step = (number - 1) * len(batches)
-        rate = 0.0
-        for inputs, targets in batches.shuffled(derive(seed, "order", number)):
-            if settings.augment != "none":
-                inputs = augmented(inputs, settings.augment, derive(seed, "augment", step))
-            rate = learning_rate(settings, step, len(batches))
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+                with autocast(device, settings.mixed_precision):
+                    outputs, activations = _forward(network, inputs, with_activations=penalty is not None)
+                    loss = loss_of(outputs, targets, dataset.task, settings.label_smoothing)
+                    if penalty is not None:
+                        loss = loss + penalty(network, activations)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step(rate, settings.clip_norm)
 
-            with autocast(device, settings.mixed_precision):
-                outputs, activations = _forward(network, inputs, with_activations=penalty is not None)
-                loss = loss_of(outputs, targets, dataset.task, settings.label_smoothing)
-                if penalty is not None:
-                    loss = loss + penalty(network, activations)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            if settings.clip_norm is not None:
-                nn.utils.clip_grad_norm_(parameters, settings.clip_norm, foreach=True)
-            optimizer.step()
+                total += loss.detach() * len(next(iter(targets.values())))
+                step += 1
+                _check_time(time.perf_counter() - started, number, settings)
 
-            total += loss.detach() * len(next(iter(targets.values())))
-            step += 1
-            _check_time(time.perf_counter() - started, number, settings)
-
-        train_loss = float(total) / batches.count
-        predicted = predict(network, validation)
-        validation_loss = float(loss_of(predicted, validation.targets, dataset.task))
-        if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
-            raise TrainingFailed(
-                f"The loss is not finite after epoch {number}: training {train_loss}, validation {validation_loss}."
+            train_loss = float(total) / batches.count
+            predicted = predict(network, validation)
+            validation_loss = float(loss_of(predicted, validation.targets, dataset.task))
+            if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+                raise TrainingFailed(
+                    f"The loss is not finite after epoch {number}: training {train_loss}, validation {validation_loss}."
+                )
+            accuracy = accuracy_of(predicted, validation.targets, dataset.task)
+            seconds = time.perf_counter() - started
+            _check_time(seconds, number, settings)
+            curve.append(
+                {
+                    "epoch": float(number),
+                    "train_loss": train_loss,
+                    "validation_loss": validation_loss,
+                    "validation_accuracy": accuracy,
+                    "learning_rate": rate,
+                    "seconds": seconds,
+                }
             )
-        accuracy = accuracy_of(predicted, validation.targets, dataset.task)
-        seconds = time.perf_counter() - started
-        _check_time(seconds, number, settings)
-        curve.append(
-            {
-                "epoch": float(number),
-                "train_loss": train_loss,
-                "validation_loss": validation_loss,
-                "validation_accuracy": accuracy,
-                "learning_rate": rate,
-                "seconds": seconds,
-            }
-        )
-        stopped = on_epoch(
-            Epoch(
-                number=number,
-                network=network,
-                train_loss=train_loss,
-                validation_loss=validation_loss,
-                validation_accuracy=accuracy,
-                learning_rate=rate,
-                seconds=seconds,
-                curve=tuple(curve),
-                state=partial(save_checkpoint, network, optimizer, number, curve),
+            stopped = on_epoch(
+                Epoch(
+                    number=number,
+                    network=network,
+                    train_loss=train_loss,
+                    validation_loss=validation_loss,
+                    validation_accuracy=accuracy,
+                    learning_rate=rate,
+                    seconds=seconds,
+                    curve=tuple(curve),
+                    state=partial(save_checkpoint, network, optimizer, number, curve),
+                )
             )
-        )
-        if stopped is not None:
-            return _result(curve, stopped)
+            if stopped is not None:
+                return _result(curve, stopped)
     return _result(curve, None)
 
 

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("nasmod", deadline=None, max_examples=60)
 settings.load_profile("nasmod")
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``runs/small.db``, a study that has every sort of candidate in it. Look, do not touch."""
+    from filled import filled_study
+
+    folder = tmp_path_factory.mktemp("small")
+    filled_study(folder).database.close()
+    return folder
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks: a second thread only gets in the way

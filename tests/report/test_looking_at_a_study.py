@@ -1,0 +1,106 @@
+"""Tables, pictures and progress of a real small study: what stands in them, and that it fits the terminal."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+import nasmod
+from nasmod.api import SearchStudy
+from nasmod.report import ProgressView, draw_curve, full_row, show, top_rows, top_table
+from nasmod.search.run import Progress
+
+
+@pytest.fixture(scope="module")
+def study(small_study: Path) -> SearchStudy:
+    return nasmod.load("small", storage=small_study / "runs" / "small.db")
+
+
+def text_of(shown: RenderableType, columns: int = 80) -> str:
+    text = io.StringIO()
+    Console(width=columns, file=text).print(shown)
+    return text.getvalue()
+
+
+def test_the_top_table_fits_eighty_columns_with_the_references_below(study: SearchStudy) -> None:
+    text = text_of(top_table(study.top(), study.front(), study.references(), study.study.objective))
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in text
+    shown = [line for line in lines if "#" in line or "monolith" in line]
+    assert [line.split()[0].lstrip("★") or line.split()[1] for line in shown][-1] == "monolith"
+    assert len(shown) == 5
+    assert sum("★" in line for line in shown) == len(study.front())
+    assert all("±" in line for line in shown)
+
+
+def test_show_tells_everything_of_a_finished_candidate(study: SearchStudy) -> None:
+    record = study.best
+    text = text_of(show(record, study.records(), study.study.objective), 100)
+    for part in (record.key, "it ran to its end", "random, drawn for a test", "│ x │", "modularity", "over 2 epochs"):
+        assert part in text
+    modules = record.measures["modules"]
+    assert sum(line.strip().startswith("dense_") for line in text.splitlines()) == modules
+
+
+def test_show_names_the_parent_the_reason_and_the_traceback(study: SearchStudy) -> None:
+    objective = study.study.objective
+    by_state = {record.state: record for record in study.records()}
+    stopped = text_of(show(by_state["stopped"], study.records(), objective), 100)
+    assert "stopped: score 0.4 at epoch 1 is under the cut of 0.6" in stopped
+    assert "(parent #0)" in stopped
+    failed = text_of(show(by_state["failed"], study.records(), objective), 100)
+    assert "failed: ValueError: too odd" in failed
+    assert "Traceback" in failed
+    assert "queued" in text_of(show(by_state["queued"], study.records(), objective), 100)
+
+
+def test_rows_are_plain_data(study: SearchStudy) -> None:
+    record = replace(study.best, measures={**study.best.measures, "odd": float("nan")})
+    (row,) = top_rows([record], [record])
+    assert row["on_front"]
+    assert row["measures"]["odd"] is None
+    full = full_row(record, True)
+    assert full.keys() > row.keys()
+    assert full["topology"]["nodes"]
+
+
+def test_progress_tells_the_counts_and_the_best(study: SearchStudy) -> None:
+    view = ProgressView(study.study.objective)
+    progress = Progress(study.status(), study.records(), 2, 12.0)
+    live = text_of(view.live(progress))
+    line = view.line(progress)
+    for text in (live, line or ""):
+        for part in ("5/6 trained", f"best so far: {study.best.label}", "1 duplicates", "1 failed", "1 stopped early"):
+            assert part in " ".join(text.split())
+
+
+def test_a_plain_line_comes_only_now_and_then(study: SearchStudy) -> None:
+    view = ProgressView(study.study.objective)
+    progress = Progress(study.status(), study.records(), 2, 12.0)
+    assert view.line(progress) is not None
+    assert view.line(replace(progress, status=replace(progress.status, trained=6))) is None
+
+
+def test_progress_of_a_study_without_results(study: SearchStudy) -> None:
+    view = ProgressView(study.study.objective)
+    queued = [replace(record, state="queued") for record in study.records()]
+    text = text_of(view.live(Progress(study.status(), queued, 2, 1.0)))
+    assert "no candidate has finished yet" in text
+    assert "training the references first, 0 of 1" in text
+
+
+def test_a_long_curve_is_thinned_and_its_last_epoch_kept() -> None:
+    drawn = draw_curve([{"epoch": n + 1, "a": float(n)} for n in range(500)], "a", columns=40)
+    assert max(map(len, drawn.splitlines())) < 60
+    assert "500" in drawn
+    assert "499" in drawn
+
+
+def test_a_flat_curve_and_an_empty_one_are_drawn() -> None:
+    assert "1.000" in draw_curve([{"epoch": 1, "a": 1.0}], "a")
+    assert draw_curve([], "a") == "no epoch trained yet"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from nasmod.data import Dataset, load_dataset
+from nasmod.errors import NasmodError
 from nasmod.measures.objective import Objective
 from nasmod.networks import Plan, count_flops, plan
 from nasmod.space import Space, SpaceFile
@@ -43,8 +44,17 @@ class Context:
         return count_flops(self.plan(topology))
 
     def violation(self, topology: Topology) -> str | None:
-        """Why a topology is not to be trained, by what is known before any training; None when it may be."""
-        measures: Mapping[str, float] = {"flops": self.flops(topology)}
+        """Why a topology is not to be trained, by what is known before any training; None when it may be.
+
+        A kind that raises while its FLOPs are counted rules nothing out: its candidate is filed, and fails with the
+        traceback stored, where a person will look for it.
+        """
+        try:
+            measures: Mapping[str, float] = {"flops": self.flops(topology)}
+        except NasmodError:
+            raise
+        except Exception:  # a user's kind may raise anything
+            return None
         return self.objective.violation(measures)
 
 

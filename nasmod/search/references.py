@@ -69,7 +69,7 @@ def _largest(context: Context, of_size: Callable[[int], Topology]) -> Topology |
     low, high = 0, LARGEST_SIZE
     while low < high:
         middle = (low + high + 1) // 2
-        if context.flops(of_size(middle)) <= context.objective.flops_budget:
+        if context.violation(of_size(middle)) is None:
             low = middle
         else:
             high = middle - 1

@@ -4,11 +4,11 @@ Both are read from the network's behaviour under lesions on held-out examples; n
 module by width into k parallel ones does not change the function, and it scores like k parallel modules, because it
 is: no lesion can tell. Keep the weight of modularity in a score small.
 
-The definition's term for opposing effects is a share of all pairs, so it thins out as modules grow in number: four
-pairs of modules, each pair cancelling itself, beside a monolith score .6 (`benchmarks/modularity_fixtures.md`). The
-audit measure `cancelled` tells: .8 for them, about 0 for networks that were only trained. Counting each module's
+The definition's term for opposing effects is a share of all pairs, so it thins out as modules grow in number: beside
+a monolith, four pairs of modules that each cancel themselves score .6 on digits (`benchmarks/modularity_fixtures.md`).
+The audit measure `cancelled` tells: .8 for them, about 0 for networks that were only trained. Counting each module's
 information without its cancelled part, ``necessity(u * (1 - opposed), ...)``, scores them 0 and moved no trained
-fixture by more than .001; it is not done, as the definition says otherwise.
+digits fixture by more than .001; it is not done, as the definition says otherwise.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ def draw_curve(curve: Sequence[Mapping[str, float]], name: str, rows: int = 6, c
     """The values of `name` over the epochs, the axis labelled with the smallest and the largest.
 
     >>> print(draw_curve([{"epoch": n + 1, "a": n / 4} for n in range(5)], "a", rows=3))
-    1.000 ┤    ⠁
-          │ ⡀⠂⠁
-    0.000 ┤⡀
+    1.000 ┤   ⡀⠁
+          │  ⠂
+    0.000 ┤⡀⠁
           └─────
            1   5
     """

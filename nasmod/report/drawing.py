@@ -32,17 +32,17 @@ def draw(topology: Topology, notes: Mapping[str, str] | None = None, columns: in
 
     >>> x, y = Node("input", (), {"name": "x"}), Node("output", (1, 2), {"name": "y"})
     >>> print(draw(Topology((x, Node("dense", (0,), {"width": 8}), Node("conv", (0,)), y))))
-              ╭───╮
-              │ x │
-              ╰─┬─╯
-          ╭─────┴─────╮
-     ┌────┴───┐  ┌────┴────┐
-     │ conv_1 │  │ dense_1 │
-     └────┬───┘  └────┬────┘
-          ╰────╮  ╭───╯
-             ╭─┴──┴╮
-             │  y  │
-             ╰─────╯
+             ╭───╮
+             │ x │
+             ╰─┬─╯
+         ╭─────┴──────╮
+    ┌────┴────┐  ┌────┴────┐
+    │ conv_1  │  │ dense_1 │
+    └────┬────┘  └────┬────┘
+         ╰────╮ ╭─────╯
+            ╭─┴─┴─╮
+            │  y  │
+            ╰─────╯
     """
     nodes = topology.canonical().nodes
     names = node_names(nodes)

@@ -12,10 +12,10 @@ NONE = "–"  # noqa: RUF001  an en dash is what stands for "nothing" in a table
 
 
 def figure(name: str, value: float | None, standard_error: float | None = None) -> str:
-    """One measure by its name: ``0.971 ± 0.004``, ``1.24 M``, ``0.83 ms``.
+    """One measure by its name: ``0.971 ± 0.004``, ``1.24 M``, ``2.3 ms``.
 
-    >>> figure("accuracy", 0.97123, 0.0041), figure("flops", 1_240_000), figure("latency", 0.00083)
-    ('0.971 ± 0.004', '1.24 M', '0.83 ms')
+    >>> figure("accuracy", 0.97123, 0.0041), figure("flops", 1_240_000), figure("latency", 0.0023)
+    ('0.971 ± 0.004', '1.24 M', '2.3 ms')
     >>> figure("modules", 4.0), figure("loss", float("nan")), figure("r2", None)
     ('4', '–', '–')
     """

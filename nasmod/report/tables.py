@@ -30,7 +30,7 @@ def top_table(
         caption_justify="left",
     )
     table.add_column("trial", justify="right", no_wrap=True)
-    for heading in ["score", main.replace("_", " "), *([f"test {main}"] if tested else []), "modularity"]:
+    for heading in ["score", main.replace("_", " "), *(["on test"] if tested else []), "modularity"]:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("FLOPs", justify="right", no_wrap=True)
     table.add_column("modules")
@@ -40,7 +40,7 @@ def top_table(
         star = "★ " if record.key in on_front else ""
         names = [main, *([f"test_{main}"] if tested else []), "modularity", "flops"]
         figures = [score_of(record, objective), *(measure(record, name) for name in names)]
-        narrow = [text.replace(" ± ", " ±") for text in figures]  # eighty columns hold them all
+        narrow = [text.replace(" ± 0.", " ±.") for text in figures]  # eighty columns hold them all
         modules = modules_of(record.proposal.topology)
         table.add_row(star + record.label, *narrow, modules, style="" if record.role == "search" else "dim")
     return table

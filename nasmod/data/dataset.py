@@ -89,7 +89,7 @@ class Dataset:
 
 
 def absolute(path: str, info: ValidationInfo) -> str:
-    """A path in settings, made absolute: relative ones start at the study file's folder, or at the working directory."""
+    """A path in settings, made absolute: a relative one starts at the study file's folder or the working directory."""
     folder = (info.context or {}).get("folder", ".")
     return str((Path(folder) / Path(path).expanduser()).resolve())
 

@@ -34,6 +34,8 @@ class Batches:
         self._inputs = {name: tensor(array).to(device) for name, array in split.inputs.items()} if self.resident else {}
         self.count = len(split)
         self.ends = batch_ends(self.count, batch_size)
+        sizes = np.diff([0, *self.ends])
+        self.shares = torch.tensor(sizes / self.count, dtype=torch.float32, device=device)  # of each batch
 
     def __len__(self) -> int:
         return len(self.ends)

@@ -77,9 +77,8 @@ def _train(
     checkpoint: bytes | None,
 ) -> TrainResult:
     images = any(len(shape) == 3 for shape in dataset.inputs.values())
-    network.to(device)
-    if images:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions run 1.3x faster
+    layout = torch.channels_last if images else torch.preserve_format  # convolutions run up to 1.3x faster
+    network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack it
     batches = Batches(dataset.train, device, settings.batch_size)
     validation = Batches(dataset.validation, device, EVALUATION_BATCH)
     done: int = 0
@@ -92,7 +91,7 @@ def _train(
             torch.manual_seed(derive(seed, "epoch", number))  # dropout and the like
             optimizer.gather()
             network.train()
-            total = torch.zeros((), device=device)
+            losses: list[Tensor] = []
             step = (number - 1) * len(batches)
             rate = 0.0
             for inputs, targets in batches.shuffled(derive(seed, "order", number)):
@@ -108,11 +107,11 @@ def _train(
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step(rate, settings.clip_norm)
 
-                total += loss.detach() * len(next(iter(targets.values())))
+                losses.append(loss.detach())
                 step += 1
                 _check_time(time.perf_counter() - started, number, settings)
 
-            train_loss = float(total) / batches.count
+            train_loss = float(torch.stack(losses) @ batches.shares)
             predicted = predict(network, validation)
             validation_loss = float(loss_of(predicted, validation.targets, dataset.task))
             if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):

@@ -58,9 +58,11 @@ class FlatAdamW:
     @torch.no_grad()
     def step(self, learning_rate: float, clip_norm: float | None) -> None:
         """One step of AdamW along the gradient, scaled down to a norm of at most `clip_norm`; forgets the gradient."""
+        too_long = None  # how many times the norm that is allowed; the kernel divides by it
         if clip_norm is not None:
-            norm = torch.linalg.vector_norm(self.gradient)
-            self.gradient.mul_((clip_norm / (norm + 1e-6)).clamp_max_(1.0))
+            too_long = torch.linalg.vector_norm(self.gradient).div_(clip_norm).clamp_min_(1.0)
+            if not self._fused:
+                self.gradient.div_(too_long)
         adamw(
             [self.values],
             [self.gradient],
@@ -70,6 +72,7 @@ class FlatAdamW:
             [self.steps],
             fused=self._fused,
             foreach=False,
+            grad_scale=too_long if self._fused else None,
             amsgrad=False,
             beta1=BETAS[0],
             beta2=BETAS[1],

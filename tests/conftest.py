@@ -21,4 +21,5 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     filled_study(folder).database.close()
     return folder
 
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks: a second thread only gets in the way

@@ -177,8 +177,9 @@ def test_rescore_ranks_anew_and_stores_nothing(looking: Run, tmp_path: Path) -> 
     cheap = tmp_path / "cheap.toml"
     cheap.write_text("[objective]\nmodularity_weight = 0.0\nflops_weight = 50.0\n")
     rows = json.loads(looking("rescore", "small", "--objective", cheap, "--json").out)
-    flops = [row["measures"]["flops"] for row in rows]
-    assert flops[0] == min(flops)
+    wanted = nasmod.Objective(flops_budget=100_000, modularity_weight=0.0, flops_weight=50.0)
+    scores = [wanted.score(row["measures"]) for row in rows]
+    assert [row["score"] for row in rows] == scores == sorted(scores, reverse=True)
     assert len(rows) == 4
     assert "#" in looking("rescore", "small", "--objective", cheap).out
     assert looking("top", "small", "--json").out == before

@@ -12,9 +12,9 @@ from nasmod.data.dataset import Array, Split
 CHUNK_BYTES = 1 << 24
 
 
-def chunks(array: Array) -> Iterator[Array]:
-    """Slices of about 16 MB along the first axis: a memory-mapped array is never read whole."""
-    rows = max(1, CHUNK_BYTES // max(1, array[:1].nbytes))
+def chunks(array: Array, num_bytes: int = CHUNK_BYTES) -> Iterator[Array]:
+    """Slices of about `num_bytes` along the first axis: a memory-mapped array is never read whole."""
+    rows = max(1, num_bytes // max(1, array[:1].nbytes))
     for start in range(0, len(array), rows):
         yield array[start : start + rows]
 

@@ -13,7 +13,6 @@ from nasmod.data import Dataset, Split
 from nasmod.data.dataset import Array
 from nasmod.errors import StudyError
 from nasmod.training.devices import free_bytes
-from nasmod.training.seeds import derive
 
 RESIDENT_SHARE = 0.5  # of the device's free memory: the rest is for weights and activations
 KEPT = {"uint8", "int8", "int16", "int32", "int64", "float16", "float32"}  # torch computes with them as they are
@@ -131,8 +130,3 @@ def _shifted(images: Tensor, generator: torch.Generator, flip: bool) -> Tensor:
     rows, columns = top.to(device)[:, :, None], left.to(device)[:, None, :]
     example = torch.arange(count, device=device)[:, None, None]
     return padded[example, rows, columns].permute(0, 3, 1, 2)
-
-
-def order_seed(seed: int, epoch: int) -> int:
-    """Seed of the order of the examples in an epoch."""
-    return derive(seed, "order", epoch)

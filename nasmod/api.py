@@ -20,7 +20,7 @@ from nasmod.study import Database, Record, Status, StoredStudy, Study, create_or
 from nasmod.study import records as reading
 from nasmod.study import stored as storing
 from nasmod.study.database import copy as copy_database
-from nasmod.study.definition import one_line, read_toml
+from nasmod.study.definition import load_plugins, one_line, read_toml
 from nasmod.training import TrainingSettings, derive
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def resume(
     from nasmod.search.run import run
 
     _check_amounts(workers, trials, hours)
-    stored = load(name, storage=storage).stored
+    stored = open_study(_database(name, storage), name)
     context = bring_to_life(stored.study)
     storing.check_data(stored, context.dataset.fingerprint)
     storing.reopen_after_failures(stored)
@@ -100,11 +100,7 @@ def resume(
 
 def load(name: str, *, storage: str | Path | None = None) -> SearchStudy:
     """Open a study to look at it or to export from it; nothing is searched. `StudyError` lists the known ones."""
-    place = default_storage(name) if storage is None else storage
-    if storage is None and not place.is_file():  # type: ignore[union-attr]  # the default is a path
-        known = [path.stem for path in RUNS.glob("*.db")]
-        raise StudyError(f"{unknown('study', name, known)} Looked for '{place}'; name another place with --storage.")
-    return SearchStudy(open_study(Database.open(str(place)), name))
+    return SearchStudy(open_study(_database(name, storage), name, only_to_look=True))
 
 
 def new(file: str | Path, data: str | Path, *, target: str | None = None) -> Path:
@@ -318,9 +314,18 @@ class SearchStudy:
         """The study's data and space, checked to be those it was started with."""
         from nasmod.search.context import bring_to_life
 
+        load_plugins(self.study)
         context = bring_to_life(self.study)
         storing.check_data(self.stored, context.dataset.fingerprint)
         return context
+
+
+def _database(name: str, storage: str | Path | None) -> Database:
+    place = default_storage(name)
+    if storage is None and not place.is_file():
+        known = [path.stem for path in RUNS.glob("*.db")]
+        raise StudyError(f"{unknown('study', name, known)} Looked for '{place}'; name another place with --storage.")
+    return Database.open(str(storage or place))
 
 
 def _check_amounts(workers: int | str, trials: int | None, hours: float | None) -> None:

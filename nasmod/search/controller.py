@@ -20,7 +20,6 @@ from nasmod.study.files import sweep_weights
 from nasmod.study.watch import Watch
 from nasmod.training import derive
 
-FAILURES_IN_ROW = 20
 DRAWS_WITHOUT_A_NEW_ONE = 1_000  # then the space counts as exhausted
 DRAWS_OF_THE_STRATEGY = 50  # of these; the others are random
 LISTABLE = 20_000  # encodings: a space this small is listed, and ends when all of it was proposed
@@ -89,9 +88,9 @@ class Controller:
             candidates.sweep(self.study.database, candidate, token, beat)
 
     def _reason_to_end(self, status: Status) -> str | None:
-        if status.failures_in_row >= FAILURES_IN_ROW:
+        if status.failures_in_row >= stored.FAILURES_IN_ROW:
             failed = [record for record in self.reader.read() if record.state == "failed"]
-            return f"{FAILURES_IN_ROW} candidates failed in a row; the last: {failed[-1].reason}"
+            return f"{stored.FAILURES_IN_ROW} candidates failed in a row; the last: {failed[-1].reason}"
         if status.hours is not None and status.seconds >= status.hours * 3600:
             return f"{status.hours:g} hours are over; {status.trained} candidates were trained"
         if status.trained >= status.budget:

@@ -41,11 +41,12 @@ def references(context: Context) -> list[Proposal]:
 
 
 def _middle(kind: str, offered: dict[str, Any]) -> dict[str, Parameter]:
-    """The kind's parameters: the middle option of a list, the low end of a range, its default where nothing is said."""
+    """The kind's parameters: the middle number of a list or its first option, the low end of a range, else defaults."""
     chosen: dict[str, Any] = {}
     for name, values in offered.items():
         if isinstance(values, list):
-            chosen[name] = values[len(values) // 2]
+            numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+            chosen[name] = values[len(values) // 2] if numbers else values[0]
         else:
             chosen[name] = values["low"] if isinstance(values, dict) else values
     return dict(registry.settings("kind", kind)(**chosen).model_dump())

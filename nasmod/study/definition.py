@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from nasmod import registry
+from nasmod.data import dataset_settings
 from nasmod.errors import StudyError, unknown
 from nasmod.measures import Objective, measured_names
 from nasmod.space import SpaceFile
@@ -116,8 +117,9 @@ def read(study: str | Path, **changes: Any) -> Study:
     table["plugins"] = [{"path": str(place), "sha256": registry.load_plugin_file(place)} for place in places]
     if isinstance(table.get("space"), str):
         table["space"] = read_space(table["space"], here)
-    if isinstance(table.get("data"), dict) and isinstance(table["data"].get("path"), str):
-        table["data"]["path"] = str((here / table["data"]["path"]).expanduser().resolve())
+    if isinstance(table.get("data"), dict) and "name" in table["data"]:
+        # paths beside the study file become absolute: the study is resumed from anywhere
+        table["data"] = dataset_settings(table["data"], here).model_dump(mode="json", exclude_unset=True)
     return check(table, str(path))
 
 
@@ -147,8 +149,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def check(table: Mapping[str, Any], where: str) -> Study:
     """A `Study` of plain tables, every name in it looked up and every setting checked, without importing torch."""
+    study = of_tables(table, where)
     try:
-        study = Study.model_validate(dict(table))
         for noun, section in [("dataset", "data"), ("strategy", "strategy"), ("stopping", "stopping")]:
             settings = dict(getattr(study, section))
             check_settings(noun, settings.pop("name"), settings, f"{where}: {section}")
@@ -166,6 +168,14 @@ def _check_objective(study: Study, where: str) -> None:
     measured = measured_names(list(study.measures))
     for name in sorted(study.objective.wanted - measured.keys()):
         raise StudyError(f"{where}: objective: {unknown('measured value', name, measured)}")
+
+
+def of_tables(table: Mapping[str, Any], where: str) -> Study:
+    """A `Study` of plain tables whose names are not looked up: enough to look at one whose plugins are not here."""
+    try:
+        return Study.model_validate(dict(table))
+    except ValidationError as error:
+        raise StudyError(f"{where}: {one_line(error, Study)}") from error
 
 
 def check_settings(noun: str, name: str, settings: Mapping[str, Any], where: str) -> BaseModel:

@@ -12,9 +12,11 @@ from sqlalchemy import Connection, func, insert, select, update
 from nasmod.errors import DataError, StorageError, StudyError, unknown
 from nasmod.study import projection
 from nasmod.study.database import Database
-from nasmod.study.definition import Study, check, difference, load_plugins
+from nasmod.study.definition import Study, check, difference, load_plugins, of_tables
 from nasmod.study.record import TRAINED
 from nasmod.study.tables import candidates, optuna_studies, studies
+
+FAILURES_IN_ROW = 20  # end a study: whatever fails every candidate is for a person to mend
 
 StudyState = Literal["searching", "repeating", "ended"]
 
@@ -106,14 +108,20 @@ def create_or_join(database: Database, study: Study, fingerprint: str, versions:
     return stored
 
 
-def open_study(database: Database, name: str) -> StoredStudy:
-    """The stored study of this name, its plugins imported; `StudyError` names the known ones when it is not there."""
+def open_study(database: Database, name: str, *, only_to_look: bool = False) -> StoredStudy:
+    """The stored study of this name, its plugins imported; `StudyError` names the known ones when it is not there.
+
+    `only_to_look` imports no plugin: the records of a study can be read where its plugins are not.
+    """
     row = database.read(lambda connection: connection.execute(select(studies).where(studies.c.name == name)).first())
     if row is None:
         raise StudyError(unknown("study", name, names(database)))
     table = {**json.loads(row.definition), "trials": row.trials, "hours": row.hours}
-    load_plugins(Study.model_validate(table))
-    study = check(table, f"study '{name}' in {database.shown}")
+    where = f"study '{name}' in {database.shown}"
+    study = of_tables(table, where)
+    if not only_to_look:
+        load_plugins(study)
+        study = check(table, where)
     return StoredStudy(database, row.id, study, row.fingerprint, json.loads(row.versions))
 
 
@@ -195,7 +203,7 @@ def raise_budget(stored: StoredStudy, trials: int | None, hours: float | None) -
 
 def reopen_after_failures(stored: StoredStudy) -> None:
     """Search on where failures in a row ended a study: who resumes it may have mended their cause."""
-    ended_by_failures = (studies.c.state == "ended") & (studies.c.failures_in_row > 0)
+    ended_by_failures = (studies.c.state == "ended") & (studies.c.failures_in_row >= FAILURES_IN_ROW)
     _update(stored, ended_by_failures, {"state": "searching", "reason": None, "failures_in_row": 0})
 
 

@@ -24,7 +24,7 @@ class Watch:
         """What of `seen` has not changed for a whole lease; call it several times a lease.
 
         >>> times = iter([0.0, 1.0, 2.0])
-        >>> watch = Watch(1.5, clock=lambda: next(times))
+        >>> watch = Watch(2.0, clock=lambda: next(times))
         >>> watch.expired({7: (1, 1)}), watch.expired({7: (1, 1)}), watch.expired({7: (1, 1)})
         ({}, {}, {7: (1, 1)})
         """

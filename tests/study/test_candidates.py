@@ -22,7 +22,7 @@ from nasmod.study.candidates import ClaimLost
 from nasmod.study.files import read as read_file
 from nasmod.study.projection import with_json
 from nasmod.study.tables import candidates as table
-from tests.study.conftest import INPUTS, OUTPUTS, RESULT
+from tests.study.conftest import INPUTS, OUTPUTS, RESULT, trials_of
 
 
 def finish(study, held, **options):
@@ -53,7 +53,7 @@ def test_references_do_not_count_and_have_no_trial(study, file_one, claim_one):
     finish(study, held)
     assert stored.status(study).trained == 0
     assert stored.status(study).references == 1
-    assert optuna.load_study(study_name="digits", storage=study.database.url).trials == []
+    assert trials_of(study.database) == []
 
 
 def test_a_claim_whose_acknowledgement_was_lost_is_found_again(study, file_one, claim_one):
@@ -116,7 +116,7 @@ def test_a_second_dead_attempt_fails_the_candidate(study, file_one, claim_one):
     record = reading.read_records(study)[0]
     assert record.state == "failed"
     assert "2 attempts" in record.reason
-    assert optuna.load_study(study_name="digits", storage=study.database.url).trials[0].state == TrialState.FAIL
+    assert trials_of(study.database)[0].state == TrialState.FAIL
 
 
 def test_a_hand_back_keeps_its_checkpoint_and_is_no_failed_attempt(study, file_one, claim_one):
@@ -126,11 +126,11 @@ def test_a_hand_back_keeps_its_checkpoint_and_is_no_failed_attempt(study, file_o
         protocol.report(study.database, held, [{"epoch": 1.0}, {"epoch": 2.0}], 0.2)
         protocol.hand_back(study.database, held, [{"epoch": 1.0}], b"state of epoch 1")
         protocol.hand_back(study.database, held, [{"epoch": 1.0}], b"state of epoch 1")  # acknowledgement lost
-        trial = optuna.load_study(study_name="digits", storage=study.database.url).trials[0]
+        trial = trials_of(study.database)[0]
         assert trial.state == TrialState.WAITING
     again = claim_one("w")
     assert (again.checkpoint, len(again.curve)) == (b"state of epoch 1", 1)
-    trial = optuna.load_study(study_name="digits", storage=study.database.url).trials[0]
+    trial = trials_of(study.database)[0]
     assert (trial.state, list(trial.intermediate_values)) == (TrialState.RUNNING, [])
 
 
@@ -195,7 +195,7 @@ def test_processes_racing_train_the_budget_exactly_and_nothing_twice(tmp_path: P
         process.join()
     assert len(set(claims)) == 12
     assert taken.empty()
-    trials = optuna.load_study(study_name="digits", storage=database.url).trials
+    trials = trials_of(database)
     assert [trial.number for trial in trials] == list(range(12))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     database.close()

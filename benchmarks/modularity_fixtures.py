@@ -17,11 +17,12 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
 import torch
 
 from nasmod.data import Dataset, load_dataset
 from nasmod.measures import Evaluation, Value
-from nasmod.measures.modularity import Modularity, ModularitySettings
+from nasmod.measures.modularity import Modularity, ModularitySettings, necessity
 from nasmod.networks import Network, Plan, build, plan
 from nasmod.topology import Node, Topology
 from nasmod.training import TrainingSettings, train
@@ -197,19 +198,23 @@ def networks(setting: Setting, dataset: Dataset, seed: int) -> Iterable[tuple[st
         yield name, lambda topology=topology: fit(topology, seed)
 
 
-COLUMNS = ("modularity", "modularity, 2 wanted", "necessity", "independence", "cancelled", "accuracy")
+COLUMNS = ("modularity", "modularity, 2 wanted", "necessity", "independence", "opposed counted", "accuracy")
 
 
 def row(network: Network, dataset: Dataset) -> dict[str, float]:
-    """The columns of the table for one network."""
+    """The columns of the table for one network.
+
+    `opposed counted` is the modularity of the first definition, whose necessity counted opposed information too.
+    """
     four, two = measured(network, dataset), measured(network, dataset, modules_wanted=2)
+    carried = np.array([value.value for name, value in four.items() if name.startswith("information.")])
     outputs, targets = Evaluation(plan=network.plan, dataset=dataset, network=network).outputs("validation")
     return {
         "modularity": four["modularity"].value,
         "modularity, 2 wanted": two["modularity"].value,
         "necessity": four["necessity"].value,
         "independence": four["independence"].value,
-        "cancelled": four["cancelled"].value,
+        "opposed counted": float(necessity(carried, modules_wanted=4)) * four["independence"].value,
         "accuracy": float((outputs["y"].argmax(1) == targets["y"]).mean()),
     }
 

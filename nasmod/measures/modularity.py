@@ -4,11 +4,11 @@ Both are read from the network's behaviour under lesions on held-out examples; n
 module by width into k parallel ones does not change the function, and it scores like k parallel modules, because it
 is: no lesion can tell. Keep the weight of modularity in a score small.
 
-The definition's term for opposing effects is a share of all pairs, so it thins out as modules grow in number: beside
-a monolith, four pairs of modules that each cancel themselves score .6 on digits (`benchmarks/modularity_fixtures.md`).
-The audit measure `cancelled` tells: .8 for them, about 0 for networks that were only trained. Counting each module's
-information without its cancelled part, ``necessity(u * (1 - opposed), ...)``, scores them 0 and moved no trained
-digits fixture by more than .001; it is not done, as the definition says otherwise.
+Necessity counts what a module carries only as far as no other module opposes it: u_i (1 - c_i) in place of u_i. Here
+the measure departs from its first definition, which took u_i whole and left opposing effects to independence alone.
+There they are a share of all pairs and thin out as modules grow in number: on digits, one module that does all the
+work beside four pairs of untrained modules that each undo one another scored .60, and scores 0 now. Networks that were
+only trained move by less than .005 (`benchmarks/LOG.md`). ``information.<step>`` stays u: what a module carries.
 """
 
 from __future__ import annotations
@@ -68,7 +68,6 @@ class Modularity:
         "modularity": "maximize",
         "necessity": "maximize",
         "independence": "maximize",
-        "cancelled": "minimize",
     }
 
     def __init__(self, settings: ModularitySettings) -> None:
@@ -79,11 +78,9 @@ class Modularity:
 
         steps = module_steps(evaluation.trained)
         if len(steps) < 2:
-            names = ["modularity", "necessity", "independence", "cancelled"]
-            return {name: Value(0.0, 0.0) for name in names}
+            return {name: Value(0.0, 0.0) for name in self.directions}
         record = lesion_record(evaluation, steps, self.settings)
         values = modularity(record, self.settings.modules_wanted, np.random.default_rng(evaluation.seed))
-        values["cancelled"] = Value(cancelled(record))
         shares, errors = information(record)
         for step, share, error in zip(steps, shares, errors, strict=True):
             values[f"information.{evaluation.plan.steps[step].name}"] = Value(float(share), float(error))
@@ -93,14 +90,17 @@ class Modularity:
 def modularity(record: LesionRecord, modules_wanted: int, generator: np.random.Generator) -> dict[str, Value]:
     """Necessity V, independence I and V * I with standard errors by resampling examples, temperatures held fixed."""
     shares, _ = information(record)
-    found_necessity = float(necessity(shares, modules_wanted))
-    found_independence = float(independence(*_pair_means(record, np.ones((1, record.loss.size)))).item())
+    squares, interactions, inner = _pair_means(record, np.ones((1, record.loss.size)))
+    found_necessity = necessity(shares * (1 - opposed(squares, inner)), modules_wanted).item()
+    found_independence = independence(squares, interactions, inner).item()
     weights = generator.multinomial(
         record.loss.size, np.full(record.loss.size, 1 / record.loss.size), size=REPLICATES
     ).astype(np.float64)
-    resampled = independence(*_pair_means(record, weights))
+    squares, interactions, inner = _pair_means(record, weights)
+    resampled = independence(squares, interactions, inner)
     if found_necessity > 0:
-        resampled_necessity = necessity(_resampled_information(record, weights), modules_wanted)
+        resampled_shares = _resampled_information(record, weights)
+        resampled_necessity = necessity(resampled_shares * (1 - opposed(squares, inner)), modules_wanted)
     else:
         resampled_necessity = np.zeros(REPLICATES)
     return {
@@ -126,6 +126,8 @@ def information(record: LesionRecord) -> tuple[Floats, Floats]:
 def necessity(shares: Floats, modules_wanted: int) -> Floats:
     """V = sum(p_i g_i) (exp(entropy(p)) - 1) / (max(n, modules_wanted) - 1), over the last axis of u (..., n).
 
+    p_i = u_i / sum(u), g_i = u_i / (u_i + 0.01); u without what is opposed.
+
     >>> float(necessity(np.array([0.5, 0.5]), modules_wanted=2).round(3))  # two evenly needed ones: g = .5 / .51
     0.98
     >>> float(necessity(np.array([0.9, 0.0]), modules_wanted=2))
@@ -143,11 +145,29 @@ def necessity(shares: Floats, modules_wanted: int) -> Floats:
     return found
 
 
+def opposed(squares: Floats, inner: Floats) -> Floats:
+    """c_i = min(1, sum_j max(0, -<d_i, d_j>) / ||d_i||²), the share of each module's effect that others take back.
+
+    From means over examples: ||d_i||² (..., n) and <d_i, d_j> (..., pairs), to (..., n).
+
+    >>> opposed(np.array([1.0, 4.0]), inner=np.array([-0.5])).tolist()
+    [0.5, 0.125]
+    >>> opposed(np.array([1.0, 4.0]), inner=np.array([0.5])).tolist()
+    [0.0, 0.0]
+    """
+    members = np.zeros((inner.shape[-1], squares.shape[-1]))  # (pairs, n)
+    for side in _pairs(squares.shape[-1]):
+        members[np.arange(len(side)), side] = 1
+    taken_back = np.maximum(0, -inner) @ members
+    found: Floats = np.minimum(1, np.divide(taken_back, squares, out=np.zeros_like(squares), where=squares > 0))
+    return found
+
+
 def independence(squares: Floats, interactions: Floats, inner: Floats) -> Floats:
     """I from means over examples: ||d_i||² (..., n), ||d_ij - d_i - d_j||² and <d_i, d_j> (..., pairs).
 
     I = 1 - sum(interaction + 2 max(0, -inner)) / sum(min(||d_i||², ||d_j||²)), clipped to [0, 1]; 0 where no lesion
-    does anything. The second term is what opposing effects cost: without it, modules that cancel each other gain.
+    does anything. The second term is what opposing effects cost each pair; `opposed` is what they cost a module.
 
     >>> additive, shared = np.array([0.0]), np.array([1.0])
     >>> float(independence(np.array([1.0, 1.0]), additive, inner=np.array([0.0])))
@@ -161,20 +181,6 @@ def independence(squares: Floats, interactions: Floats, inner: Floats) -> Floats
     share = np.divide(entangled, room, out=np.ones_like(room), where=room > 0)
     found: Floats = np.clip(1 - share, 0, 1)
     return found
-
-
-def cancelled(record: LesionRecord) -> float:
-    """Audit: the share of the modules' information that other modules cancel, sum(u_i c_i) / sum(u_i).
-
-    c_i = min(1, sum_j max(0, -<d_i, d_j>) / ||d_i||²): a module whose effect the others undo is needed by them alone.
-    """
-    shares, _ = information(record)
-    squares, _, inner = (means[0] for means in _pair_means(record, np.ones((1, record.loss.size))))
-    opposing = np.zeros_like(squares)
-    for members in _pairs(len(squares)):
-        np.add.at(opposing, members, np.maximum(0, -inner))
-    opposed = np.minimum(1, np.divide(opposing, squares, out=np.zeros_like(squares), where=squares > 0))
-    return float(shares @ opposed / shares.sum()) if shares.sum() > 0 else 0.0
 
 
 def lesion_record(evaluation: Evaluation, steps: Sequence[int], settings: ModularitySettings) -> LesionRecord:

@@ -16,6 +16,8 @@ NOTHING = [
     "chain of 4",
     "one giant, three tiny",
     "4 parallel modules, untrained",
+    "one module and 1 cancelling pair",
+    "one module and 4 cancelling pairs",
 ]
 LESS_THAN = [  # by modularity, in every data set
     ("4 copies of one trained module, averaged", "4 parallel modules"),
@@ -55,6 +57,13 @@ def test_both_data_sets_are_in_the_table(tables: dict[str, Table], fixtures: Mod
 def test_networks_without_modules_score_nothing(tables: dict[str, Table], data: str) -> None:
     for name in NOTHING:
         assert tables[data][name]["modularity"][0] < 0.03, name
+
+
+@pytest.mark.parametrize("data", ["digits", "fashion-mnist"])
+def test_only_modules_made_to_cancel_are_opposed(tables: dict[str, Table], data: str) -> None:
+    for name, row in tables[data].items():
+        moved = abs(row["opposed counted"][0] - row["modularity"][0])
+        assert moved > 0.1 if "cancelling" in name else moved < 0.005, name
 
 
 @pytest.mark.parametrize("data", ["digits", "fashion-mnist"])

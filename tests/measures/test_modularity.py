@@ -19,11 +19,11 @@ from nasmod.measures.modularity import (
     LesionRecord,
     Modularity,
     ModularitySettings,
-    cancelled,
     independence,
     information,
     modularity,
     necessity,
+    opposed,
 )
 from nasmod.networks import build, plan
 from nasmod.topology import Node, Topology
@@ -116,15 +116,28 @@ def test_necessity_lies_between_zero_and_one_and_ignores_order(shares: list[floa
     assert found == pytest.approx(float(necessity(np.array(shares[::-1]), modules_wanted)))
 
 
-def test_cancelled_worked_by_hand() -> None:
-    opposed = np.full((1, COUNT // 4), -1.0)
-    assert cancelled(record([0.2, 0.2], inner=opposed)) == pytest.approx(1)
-    assert cancelled(record([0.2, 0.2], inner=opposed / 2)) == pytest.approx(0.5)
-    assert cancelled(record([0.2, 0.2], inner=-opposed)) == 0
-    assert cancelled(record([0.0, 0.0], inner=opposed)) == 0
+def test_opposed_worked_by_hand() -> None:
+    # pairs in order: 01, 02, 12
+    squares, inner = np.array([1.0, 2.0, 0.5]), np.array([-0.25, 0.9, -0.5])
+    assert opposed(squares, inner).tolist() == [0.25, 0.75 / 2, 1]
+    assert opposed(np.zeros(2), np.zeros(1)).tolist() == [0, 0]  # no effect, nothing to oppose
+    assert opposed(np.ones((7, 3)), np.zeros((7, 3))).shape == (7, 3)
 
 
-def test_standard_errors_are_those_of_other_probes() -> None:
+def test_what_others_oppose_is_not_needed() -> None:
+    half, whole = np.full((1, COUNT // 4), -0.5), np.full((1, COUNT // 4), -1.0)
+    # u = .1 each: in p, in g and in the entropy
+    assert values(record([0.2, 0.2], inner=half))["necessity"] == pytest.approx(0.1 / 0.11 / 3)
+    assert values(record([0.2, 0.2], inner=whole))["necessity"] == pytest.approx(0, abs=1e-9)
+    assert values(record([0.2, 0.2], inner=-whole))["necessity"] == pytest.approx(0.2 / 0.21 / 3)
+    # the first loses all it carries, the second the half: only one is needed
+    squares = np.array([0.5, 1.0])[:, None] * np.ones(COUNT // 4)
+    assert values(record([0.2, 0.2], squares=squares, inner=half))["necessity"] == pytest.approx(0, abs=1e-9)
+    assert information(record([0.2, 0.2], inner=whole))[0] == pytest.approx([0.2, 0.2])  # carried all the same
+
+
+@pytest.mark.parametrize("opposing", [0.0, 0.4])
+def test_standard_errors_are_those_of_other_probes(opposing: float) -> None:
     """The spread over independent probes of the same size, against the bootstrap of one."""
     scores, errors = [], []
     for seed in range(60):
@@ -136,6 +149,7 @@ def test_standard_errors_are_those_of_other_probes() -> None:
             lesioned=0.5 + lost,
             squares=effects,
             interactions=0.3 * np.abs(1 + generator.normal(size=(3, COUNT // 4))),
+            inner=opposing * (np.array([-1, 1, 1])[:, None] + 5 * generator.normal(size=(3, COUNT // 4))),
         )
         value = modularity(found, 4, np.random.default_rng(seed))["modularity"]
         scores.append(value.value)

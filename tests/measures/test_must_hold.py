@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nasmod.data import Dataset
+from nasmod.measures.modularity import necessity
 from nasmod.networks import Network
 from nasmod.topology import Topology
 from nasmod.training import TrainingSettings
@@ -225,27 +226,29 @@ def make_last_layer_the_identity(module: torch.nn.Module) -> None:
         torch.nn.init.dirac_(layer.weight)
 
 
-def cancelling(bench: Bench, pairs: int) -> Network:
+@pytest.mark.parametrize("pairs", [1, 4])
+def test_modules_that_cancel_each_other_gain_nothing(bench: Bench, pairs: int) -> None:
     """A trained monolith beside untrained modules; what one of a pair tells the head, the other takes back."""
     alone = bench.network("one")
     network = bench.tools.cancelling(alone, bench.kind.module, bench.data, pairs, bench.kind.strong, seed=0)
     assert torch.allclose(bench.outputs(network), bench.outputs(alone), atol=0.05)
-    return network
+    found = bench.measure(network)
+    assert len(carried(found)) == 1 + 2 * pairs
+    assert necessity(carried(found), modules_wanted=4) > 0.5  # each of them is needed, by the other alone
+    assert found["necessity"] < 0.01
+    assert found["modularity"] < 0.01
 
 
-def test_modules_that_cancel_each_other_gain_nothing(bench: Bench) -> None:
-    found = bench.measure(cancelling(bench, pairs=1))
-    assert found["necessity"] > 0.5  # each of them is needed, by the other alone
-    assert found["modularity"] < 0.02
-
-
-def test_what_many_cancelling_pairs_gain_is_named_by_the_audit(bench: Bench) -> None:
-    """The opposing term is a share of all pairs and thins out with their number: `cancelled` tells what slips by."""
-    found = bench.measure(cancelling(bench, pairs=4))
-    assert found["modularity"] > 0.5
-    assert found["modularity"] * (1 - found["cancelled"]) < 0.05
+def test_what_trained_modules_carry_is_not_opposed(bench: Bench) -> None:
     for name in ("parallel", "mixed"):
-        assert bench.measure(bench.network(name))["cancelled"] < 0.02
+        found = bench.measure(bench.network(name))
+        assert found["necessity"] > 0.05
+        assert found["necessity"] == pytest.approx(float(necessity(carried(found), modules_wanted=4)), abs=0.005)
+
+
+def carried(found: dict[str, float]) -> np.ndarray:
+    """The information of each module, opposed or not."""
+    return np.array([value for name, value in found.items() if name.startswith("information.")])
 
 
 def test_the_same_twice(bench: Bench) -> None:

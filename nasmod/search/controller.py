@@ -13,6 +13,7 @@ from collections.abc import Sequence, Set
 
 from nasmod.search import strategies
 from nasmod.search.context import Context
+from nasmod.search.feasibility import LISTABLE
 from nasmod.search.references import references
 from nasmod.search.strategies.random import draw
 from nasmod.study import Proposal, Record, Status, StoredStudy, candidate_key, candidates, records, stored
@@ -22,7 +23,6 @@ from nasmod.training import derive
 
 DRAWS_WITHOUT_A_NEW_ONE = 1_000  # then the space counts as exhausted
 DRAWS_OF_THE_STRATEGY = 50  # of these; the others are random
-LISTABLE = 20_000  # encodings: a space this small is listed, and ends when all of it was proposed
 KEPT = 20  # the best whose weights are kept, beside the front
 TICK_SECONDS = 0.25
 LEASE_BEAT_SECONDS = 2.0
@@ -38,6 +38,7 @@ class Controller:
         self.lease_watch = Watch(lease_seconds)
         self.holds_lease = False
         self.beaten_at = time.monotonic()
+        self._exhausted: str | None = None
         self._listed: list[tuple[str, Proposal]] | None = None
         self._swept_at = 0
 
@@ -56,8 +57,11 @@ class Controller:
         elif not self._open({"running"}, {"search"}):
             self._file_repeats()
             if not self._open({"queued", "running"}, {"repeat", "reference"}):
+                self._sweep_weights()
                 stored.move_on(self.study, "ended", None)
-        self._sweep_weights(status)
+        if status.finished >= self._swept_at + KEPT:
+            self._swept_at = status.finished
+            self._sweep_weights()
         return stored.status(self.study)
 
     def release(self) -> None:
@@ -105,10 +109,10 @@ class Controller:
             queued = sum(record.state == "queued" and record.role == "search" for record in known)
             if queued >= wanted:
                 return None
-            exhausted = self._file_one(known)
-            if exhausted is not None:
+            self._exhausted = self._exhausted or self._file_one(known)
+            if self._exhausted is not None:
                 busy = any(record.role == "search" and record.state in ("queued", "running") for record in known)
-                return None if busy else exhausted
+                return None if busy else self._exhausted
 
     def _file_one(self, known: Sequence[Record]) -> str | None:
         """File one new proposal; None, or why there is none."""
@@ -172,11 +176,8 @@ class Controller:
     def _open(self, states: Set[str], roles: Set[str]) -> bool:
         return any(record.role in roles and record.state in states for record in self.reader.read())
 
-    def _sweep_weights(self, status: Status) -> None:
+    def _sweep_weights(self) -> None:
         """Forget the weights of what is neither among the best nor on the front nor a reference."""
-        if status.finished < self._swept_at + KEPT:
-            return
-        self._swept_at = status.finished
         known, objective = self.reader.read(), self.study.study.objective
         kept = [*records.ranked(known, objective)[:KEPT], *records.front(known, objective)]
         kept += [record for record in known if record.role == "reference"]

@@ -10,7 +10,7 @@ from nasmod.training.seeds import derive
 from nasmod.training.settings import TrainingSettings
 
 DRAWS = 300
-LISTABLE = 20_000  # encodings: a space this small is looked at whole
+LISTABLE = 20_000  # encodings: a space this small is looked at whole, and ends when all of it was proposed
 
 
 def check(context: Context) -> None:

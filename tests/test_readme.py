@@ -1,0 +1,43 @@
+"""The README keeps up: every command is in it, and the module kind it shows works as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+
+from nasmod import registry
+from nasmod.cli import app
+from nasmod.networks import build, plan
+from nasmod.topology import Node, Topology
+
+README = Path(__file__).parent.parent.joinpath("README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", sorted(typer.main.get_group(app).commands))
+def test_every_command_is_in_the_readme(command: str):
+    assert f"nasmod {command}" in README
+
+
+@pytest.mark.parametrize("noun", ["dataset", "strategy", "stopping"])
+def test_every_built_in_choice_is_in_the_readme(noun: str):
+    for name in registry.names(noun):
+        if registry.entry(noun, name).target.__class__ is str:  # a built-in, not what another test registered
+            assert re.search(rf"\b{name}\b", README), name
+
+
+def test_the_kind_in_the_readme_builds_and_runs(tmp_path: Path):
+    (block,) = [code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "class Glu:" in code]
+    path = tmp_path / "my_kinds.py"
+    path.write_text(block.replace('"glu"', '"glu_of_the_readme"'))
+    registry.load_plugin_file(path)
+    nodes = (
+        Node("input", (), {"name": "x"}),
+        Node("glu_of_the_readme", (0,), {"width": 8}),
+        Node("output", (1,), {"name": "y"}),
+    )
+    network = build(plan(Topology(nodes), {"x": (1, 4, 4)}, {"y": (3,)}))
+    assert network({"x": torch.zeros(2, 1, 4, 4)})["y"].shape == (2, 3)

@@ -20,7 +20,7 @@ from nasmod.study import Database, Record, Status, StoredStudy, Study, create_or
 from nasmod.study import records as reading
 from nasmod.study import stored as storing
 from nasmod.study.database import copy as copy_database
-from nasmod.study.definition import load_plugins, one_line, read_toml
+from nasmod.study.definition import MOST_TRIALS, load_plugins, one_line, read_toml
 from nasmod.training import TrainingSettings, derive
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ def start(
         definition = read(study, **changes)
     context = bring_to_life(definition)
     feasibility.check(context)
-    database = Database.create(str(storage or default_storage(definition.name)))
-    stored = create_or_join(database, definition, context.dataset.fingerprint, versions())
-    storing.raise_budget(stored, trials, hours)
+    database = Database.create(str(default_storage(definition.name) if storage is None else storage))
+    with database.at_once():
+        stored = create_or_join(database, definition, context.dataset.fingerprint, versions())
+        storing.raise_budget(stored, trials, hours)
     run(stored, workers=workers, on_progress=on_progress, context=context)
     return load(stored.name, storage=database.url)
 
@@ -92,8 +93,9 @@ def resume(
     stored = open_study(_database(name, storage), name)
     context = bring_to_life(stored.study)
     storing.check_data(stored, context.dataset.fingerprint)
-    storing.reopen_after_failures(stored)
-    storing.raise_budget(stored, trials, hours)
+    with stored.database.at_once():
+        storing.reopen_after_failures(stored)
+        storing.raise_budget(stored, trials, hours)
     run(stored, workers=workers, on_progress=on_progress, context=context)
     return load(stored.name, storage=stored.database.url)
 
@@ -197,10 +199,17 @@ class SearchStudy:
             return changed
         where = "objective" if isinstance(changed, Mapping) else str(changed)
         table = changed if isinstance(changed, Mapping) else read_toml(Path(changed))
+        keys = table.get("objective", table)
+        if not isinstance(keys, Mapping):
+            raise StudyError(f"{where}: 'objective' must be a table, not {keys!r}.")
         try:
-            return Objective.model_validate({**self.study.objective.model_dump(), **table.get("objective", table)})
+            wanted = Objective.model_validate({**self.study.objective.model_dump(), **keys})
         except ValidationError as error:
             raise StudyError(f"{where}: {one_line(error, Objective)}") from error
+        measured = {name for record in self._reader.read() for name in record.measures} | self.study.objective.wanted
+        for name in sorted(wanted.wanted - measured):
+            raise StudyError(f"{where}: objective: {unknown('measured value', name, measured)}")
+        return wanted
 
     def export(
         self,
@@ -325,13 +334,13 @@ def _database(name: str, storage: str | Path | None) -> Database:
     if storage is None and not place.is_file():
         known = [path.stem for path in RUNS.glob("*.db")]
         raise StudyError(f"{unknown('study', name, known)} Looked for '{place}'; name another place with --storage.")
-    return Database.open(str(storage or place))
+    return Database.open(str(place if storage is None else storage))
 
 
 def _check_amounts(workers: int | str, trials: int | None, hours: float | None) -> None:
     if workers != "auto" and (not isinstance(workers, int) or workers < 1):
         raise StudyError(f"Workers are a number from 1, or 'auto', not {workers!r}.")
-    if trials is not None and trials < 1:
-        raise StudyError(f"Trials are a number from 1, not {trials}.")
+    if trials is not None and not 1 <= trials <= MOST_TRIALS:
+        raise StudyError(f"Trials are a number from 1 to {MOST_TRIALS:,}, not {trials}.")
     if hours is not None and not 0 < hours < float("inf"):
         raise StudyError(f"Hours are a number above 0, not {hours}.")

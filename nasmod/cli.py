@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -30,6 +31,9 @@ USER_ERROR, INTERRUPTED = 2, 130
 PLAIN_COLUMNS = 120  # of tables where the output is no terminal
 SECONDS_BETWEEN_FRAMES = 0.4
 SECONDS_BETWEEN_LINES = 10.0
+
+# click's error of a wrong command line, wherever this version of typer keeps its click
+UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 
 app = typer.Typer(
     help="Search for modular neural networks: start a study, resume it anywhere, export the best topology.",
@@ -168,8 +172,8 @@ def top(
         _print_json(top_rows(_with_front(study.top(number), front), front))
         return
     _print_top(study, number or 10)
-    if not front:
-        print(f"No candidate has finished yet. Next: nasmod resume {name}{_place(storage)}")
+    if study.status().state != "ended" and not study.top(1):
+        print(f"Next: nasmod resume {name}{_place(storage)}")
 
 
 @app.command()
@@ -294,13 +298,25 @@ def main() -> None:
     """The command `nasmod`. A user's mistake is one line on standard error and exit code 2."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    given = [argument for argument in arguments if argument != "--debug"]
     try:
-        app([argument for argument in arguments if argument != "--debug"], prog_name="nasmod")
-    except NasmodError as error:
+        code = app(given or ["--help"], prog_name="nasmod", standalone_mode=False)
+    except (NasmodError, UsageError) as error:
         if debug:
             raise
-        print(f"nasmod: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"nasmod: {_one_line(error)}", file=sys.stderr)
         sys.exit(USER_ERROR)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(INTERRUPTED)
+    sys.exit(code or 0)
+
+
+def _one_line(error: Exception) -> str:
+    if not isinstance(error, UsageError):
+        return " ".join(str(error).split())
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "nasmod"  # type: ignore[attr-defined]
+    message = " ".join(error.format_message().split()).replace("Value error, ", "")  # type: ignore[attr-defined]
+    return f"{message.rstrip('.')}{'' if message.endswith('?') else '.'} See: {command} --help"
 
 
 def _search(definition: Study, storage: str | None, search: Search) -> None:
@@ -310,14 +326,14 @@ def _search(definition: Study, storage: str | None, search: Search) -> None:
         study = _with_progress(definition, search)
     except KeyboardInterrupt:
         again = f"nasmod resume {name}{_place(storage)}"
-        print(f"\nStopped; running candidates were handed back. Go on with: {again}", file=sys.stderr)
+        said = f"running candidates were handed back. Go on with: {again}"
+        print(f"\nStopped; {said if _is_stored(name, storage) else 'nothing was stored yet.'}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     found = study.status()
     print(f"{name} has ended: {found.reason} (in {study.storage})")
-    if not study.front():
-        print("No candidate has finished.")
-        return
     _print_top(study, 10)
+    if not study.top(1):
+        return
     print(f"Next: nasmod show {name}{_place(storage)}")
     print(f"      nasmod export {name}{_place(storage)} -o exported/{name}")
 
@@ -378,7 +394,14 @@ def _print_top(study: SearchStudy, number: int) -> None:
 
     front = study.front()
     shown = _with_front(study.top(number), front)
-    _console().print(top_table(shown, front, study.references(), study.study.objective))
+    if shown or study.references():
+        _console().print(top_table(shown, front, study.references(), study.study.objective))
+    if not study.status().finished:
+        print("No candidate has finished.")
+    elif not shown:
+        print("No finished candidate meets the floors of the objective.")
+    elif not front:
+        print("The front is empty: no candidate does better than chance.")
 
 
 def _with_front(best: list[Any], front: list[Any]) -> list[Any]:
@@ -417,8 +440,21 @@ def _count(workers: str) -> int | str:
     return workers if workers == "auto" else int(workers)
 
 
+def _is_stored(name: str, storage: str | None) -> bool:
+    try:
+        _load(name, storage)
+    except NasmodError:
+        return False
+    return True
+
+
 def _place(storage: str | None) -> str:
-    return f" --storage {storage}" if storage else ""
+    """The option to repeat in a command, fit for a shell, without the password of a URL."""
+    if storage is None:
+        return ""
+    from nasmod.study.database import shown, storage_url
+
+    return f" --storage {shlex.quote(shown(storage_url(storage)) if '://' in storage else storage)}"
 
 
 def _print_json(value: Any) -> None:

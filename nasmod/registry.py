@@ -69,14 +69,16 @@ def entry(noun: str, name: str) -> Entry:
 
 def resolve(noun: str, name: str) -> Any:
     """The object registered under a name, imported now if it was not."""
-    return _attribute(entry(noun, name).target)
+    found = entry(noun, name)
+    return _attribute(found, found.target)
 
 
 def settings(noun: str, name: str) -> type[BaseModel]:
     """The pydantic model of a name's settings; importing it imports no torch."""
-    model = _attribute(entry(noun, name).settings)
-    assert isinstance(model, type)
-    assert issubclass(model, BaseModel)
+    found = entry(noun, name)
+    model = _attribute(found, found.settings)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise PluginError(f"The settings of the {NOUNS[noun]} '{name}' must be a pydantic model class, not {model!r}.")
     return model
 
 
@@ -111,7 +113,7 @@ def load_plugin_file(path: Path, content_hash: str | None = None) -> str:
     before = dict(_entries)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a user's file may raise anything; the registry must stay as it was
+    except (Exception, SystemExit) as error:  # a user's file may raise anything; the registry must stay as it was
         _entries.clear()
         _entries.update(before)
         del sys.modules[module_name]
@@ -129,11 +131,16 @@ def packaged(folder: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted(place.glob("*.toml"))}
 
 
-def _attribute(target: Any) -> Any:
+def _attribute(found: Entry, target: Any) -> Any:
     if not isinstance(target, str):
         return target
     module_name, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module_name), attribute)
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PluginError(
+            f"The {NOUNS[found.noun]} '{found.name}' is not to be found in '{target}': {error}."
+        ) from error
 
 
 def _load_installed_plugins() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from nasmod.api import versions
+from nasmod.search.asking import Asked
 from nasmod.search.candidate import CandidateTraining
 from nasmod.search.context import Context, bring_to_life
 from nasmod.search.references import references
@@ -83,7 +84,7 @@ def filled_study(folder: Path, name: str = "small") -> StoredStudy:
 def _train(context: Context, stored: StoredStudy) -> None:
     held = candidates.claim(stored.database, stored.id, "test", context.distributions)
     assert held is not None
-    CandidateTraining(context, stored.database, held, "cpu", threading.Event(), threading.Event()).run()
+    CandidateTraining(context, stored.database, held, "cpu", Asked(), threading.Event()).run()
     record = next(record for record in reading.read_records(stored) if record.key == held.key)
     assert record.state == "finished", record.reason
 

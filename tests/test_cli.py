@@ -19,7 +19,7 @@ import pytest
 from filled import STUDY, study_file
 
 import nasmod
-from nasmod import cli
+from nasmod import cli, registry
 
 COMMANDS = ["start", "resume", "status", "top", "show", "list", "new", "rescore", "copy", "export", "schema"]
 NASMOD = [sys.executable, "-m", "nasmod.cli"]
@@ -183,8 +183,13 @@ def test_rescore_ranks_anew_and_stores_nothing(looking: Run, tmp_path: Path) -> 
     assert len(rows) == 4
     assert "#" in looking("rescore", "small", "--objective", cheap).out
     assert looking("top", "small", "--json").out == before
-    cheap.write_text("flops_wieght = 1.0\n")
-    check_is_one_line(looking("rescore", "small", "--objective", cheap), "flops_wieght", "'flops_weight'")
+    for text, *parts in [
+        ("flops_wieght = 1.0", "flops_wieght", "'flops_weight'"),
+        ("objective = 3", "must be a table"),
+        ("floors = { acuracy = 0.5 }", "Did you mean 'accuracy'"),
+    ]:
+        cheap.write_text(text)
+        check_is_one_line(looking("rescore", "small", "--objective", cheap), *parts)
 
 
 def test_copy_is_a_whole_study(looking: Run, tmp_path: Path) -> None:
@@ -192,6 +197,7 @@ def test_copy_is_a_whole_study(looking: Run, tmp_path: Path) -> None:
     assert looking("copy", "small", target).code == 0
     assert looking("top", "small", "--storage", target, "--json").out == looking("top", "small", "--json").out
     check_is_one_line(looking("copy", "small", target), "exists already")
+    check_is_one_line(looking("copy", "small", "/proc/copy.db"), "Cannot write to '/proc/copy.db'")
 
 
 # -- exporting --------------------------------------------------------------------------------------------------------
@@ -300,6 +306,12 @@ BAD_STUDIES = {
     "a budget that nothing fits": (("100_000", "10"), ["FLOPs budget of 10"]),
     "an empty split": (("limit = 500", "limit = 3"), ["split"]),
     "a missing plugin": (("trials = 6", 'trials = 6\nplugins = ["mine.py"]'), ["mine.py", "cannot be read"]),
+    "more trials than a database counts": (("trials = 6", "trials = 9999999999"), ["'trials'", "2147483647"]),
+    "endless hours": (("trials = 6", "hours = inf"), ["'hours'", "finite"]),
+    "settings at odds": (
+        ("[stopping]", '[strategy]\nname = "evolution"\npopulation = 3\nsample = 9\n[stopping]'),
+        ["strategy: the sample (9)"],
+    ),
     "not TOML": (("[data]", "[data"), ["not valid TOML"]),
 }  # fmt: skip
 
@@ -337,17 +349,19 @@ def test_data_that_cannot_be_used_are_refused(
     "arguments",
     [
         ["start", "digits", "--trials", "0"],
+        ["start", "digits", "--trials", "9999999999"],
         ["start", "digits", "--workers", "some"],
         ["start", "digits", "--workers", "0"],
         ["start", "digits", "--hours", "-1"],
         ["start"],
+        ["strat"],
+        ["start", "digits", "--no-such-option"],
         ["list", "things"],
     ],
 )
-def test_impossible_options_are_refused(run: Run, arguments: list[str]) -> None:
-    said = run(*arguments)
-    assert said.code == 2
-    assert "Traceback" not in said.err
+def test_impossible_options_are_refused(run: Run, tmp_path: Path, arguments: list[str]) -> None:
+    check_is_one_line(run(*arguments))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_debug_shows_the_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,6 +404,26 @@ def test_a_study_without_a_finished_candidate_exports_nothing(run: Run, own_copy
     check_is_one_line(run("export", "small", "-o", "x"), "No finished candidate")
     assert json.loads(run("top", "small", "--json").out) == []
     assert "No candidate has finished" in run("top", "small").out
+
+
+def test_why_there_is_nothing_to_show_is_said_truly(run: Run, own_copy: Path) -> None:
+    floors = own_copy / "floors.toml"
+    floors.write_text("floors = { accuracy = 1.5 }")
+    assert json.loads(run("rescore", "small", "--objective", floors, "--json").out) == []
+    with sqlite3.connect(own_copy / "runs" / "small.db") as connection:
+        connection.execute(
+            "UPDATE candidates SET result = json_set(result, '$.measures.skill', 0.0) WHERE role = 'search'"
+        )
+    connection.close()
+    assert "no candidate does better than chance" in run("top", "small").out
+    with sqlite3.connect(own_copy / "runs" / "small.db") as connection:
+        connection.execute(
+            "UPDATE nasmod_studies SET definition = json_set(definition, '$.objective.floors.accuracy', 1.5)"
+        )
+    connection.close()
+    said = run("top", "small").out
+    assert "meets the floors" in said
+    assert "nasmod resume" not in said
 
 
 def test_other_data_are_refused_with_both_fingerprints(run: Run, own_copy: Path) -> None:
@@ -444,11 +478,77 @@ def test_a_database_that_cannot_be_used(run: Run, own_copy: Path, make: Callable
         ("nowhere.db", "No database at"),
         ("postgresql+psycopg://nobody@127.0.0.1:9/none", "cannot be used"),
         ("mysql://nobody@127.0.0.1:9/none", "SQLite or PostgreSQL"),
+        ("postgresql://nobody:secret@127.0.0.1:port/none", "neither a path nor"),
+        ("postgresql+psycopg://nobody:secret@127.0.0.1:9/none", "cannot be used"),
+        ("postgresql+psycopg://nobody:a@secret@127.0.0.1:9/none", "more than one '@'"),
+        ("postgresql+psycopg://127.0.0.1:9/none?password=secret", "cannot be used"),
         ("sqlite://", "in-memory"),
+        ("postgresql+pg8000://127.0.0.1:9/none", "driver 'pg8000'"),
+        ("", "is empty"),
+        (".", "is a folder"),
     ],
 )
 def test_a_storage_that_is_not_there(run: Run, storage: str, part: str) -> None:
-    check_is_one_line(run("status", "small", "--storage", storage), part)
+    said = run("status", "small", "--storage", storage)
+    check_is_one_line(said, part)
+    assert "secret" not in said.err
+
+
+@pytest.mark.parametrize("storage", ["small.toml/a.db", "/proc/a.db", "/proc/none/a.db"])
+def test_a_place_where_no_database_can_be_made(run: Run, tmp_path: Path, storage: str) -> None:
+    check_is_one_line(run("start", study_file(tmp_path), "--storage", storage), "cannot be made")
+    assert [found.name for found in tmp_path.iterdir()] == ["small.toml"]
+
+
+def test_a_suggested_command_shows_no_password() -> None:
+    assert cli._place("postgresql://me:secret@host/name") == " --storage 'postgresql://me:***@host/name'"
+    assert cli._place("my runs/a.db") == " --storage 'my runs/a.db'"
+
+
+def test_a_locked_database_is_not_waited_for_long(run: Run, own_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nasmod.study.database.BUSY_SECONDS", 1)
+    other = sqlite3.connect(own_copy / "runs" / "small.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    for command in (["start", study_file(own_copy)], ["resume", "small"]):
+        before = time.monotonic()
+        check_is_one_line(run(*command), "locked")
+        assert time.monotonic() - before < 30
+    other.close()
+
+
+def test_where_no_log_can_be_written_nothing_is_searched(run: Run, own_copy: Path) -> None:
+    (own_copy / "runs" / "small.logs").write_text("no folder")
+    check_is_one_line(run("resume", "small", "--trials", 7, "--workers", 1), "log", "cannot be written")
+
+
+# -- plugins ----------------------------------------------------------------------------------------------------------
+
+BAD_PLUGINS = {
+    "a mistake of syntax": ("def f(:", "cannot be imported: SyntaxError"),
+    "one that raises": ("raise RuntimeError('one\\ntwo')", "cannot be imported: RuntimeError: one two"),
+    "one that exits": ("import sys; sys.exit(0)", "cannot be imported: SystemExit"),
+    "one without settings": (
+        "from nasmod import registry\nregistry.register('strategy', 'no-settings', int, int)",
+        "must be a pydantic model class",
+    ),
+    "one that names nothing": (
+        "from nasmod import registry\nregistry.register('strategy', 'no-target', 'none:a', 'none:b')",
+        "is not to be found in 'none:b'",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", BAD_PLUGINS)
+def test_a_plugin_that_cannot_be_used(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: str) -> None:
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    source, part = BAD_PLUGINS[mistake]
+    (tmp_path / "mine.py").write_text(source)
+    text = 'plugins = ["mine.py"]\n' + STUDY
+    for name in ("no-settings", "no-target"):
+        if name in source:
+            text += f'\n[strategy]\nname = "{name}"\n'
+    check_is_one_line(run("start", study_file(tmp_path, text=text)), part)
+    assert not (tmp_path / "runs").exists()
 
 
 # -- searching for real -----------------------------------------------------------------------------------------------

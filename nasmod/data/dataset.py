@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from nasmod import registry
-from nasmod.errors import NasmodError, StudyError, UnknownNameError
+from nasmod.errors import DataError, NasmodError, StudyError, UnknownNameError
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -145,7 +145,13 @@ def load_dataset(settings: DataSettings | Mapping[str, Any], folder: Path | str 
     """
     if not isinstance(settings, DataSettings):
         settings = dataset_settings(settings, folder)
-    dataset = registry.resolve("dataset", settings.name)(settings)
+    load = registry.resolve("dataset", settings.name)
+    try:
+        dataset = load(settings)
+    except NasmodError:
+        raise
+    except Exception as error:  # a user's data set may raise anything
+        raise DataError(f"The data set '{settings.name}' failed: {type(error).__name__}: {error}") from error
     if not isinstance(dataset, Dataset):
         raise NasmodError(f"The data set '{settings.name}' must return a Dataset; got {type(dataset).__name__}.")
     return dataset

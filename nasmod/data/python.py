@@ -47,7 +47,7 @@ def load(settings: PythonSettings) -> Dataset:
         made = function(**settings.arguments)
     except NasmodError:
         raise
-    except Exception as error:  # a user's function may raise anything
+    except (Exception, SystemExit) as error:  # a user's function may raise anything
         raise DataError(f"The factory '{settings.factory}' failed: {type(error).__name__}: {error}") from error
     if isinstance(made, Dataset):
         check_dataset(made, f"The data set of '{settings.factory}'")
@@ -60,7 +60,11 @@ def load(settings: PythonSettings) -> Dataset:
     task = arrays.pop("task", settings.task)
     if task not in get_args(Task):
         raise DataError(f"The factory '{settings.factory}': {unknown('task', str(task), get_args(Task))}")
-    return dataset_of({key: np.asarray(value) for key, value in arrays.items()}, settings, task)
+    try:
+        converted = {key: np.asarray(value) for key, value in arrays.items()}
+    except ValueError as error:  # rows of different lengths
+        raise DataError(f"The factory '{settings.factory}' returned something that is no array: {error}") from error
+    return dataset_of(converted, settings, task)
 
 
 def _module(place: str) -> ModuleType:
@@ -78,6 +82,6 @@ def _module(place: str) -> ModuleType:
         spec.loader.exec_module(module)
     except NasmodError:
         raise
-    except Exception as error:  # importing a user's module may raise anything
+    except (Exception, SystemExit) as error:  # importing a user's module may raise anything
         raise DataError(f"'{place}' cannot be imported: {type(error).__name__}: {error}") from error
     return module

@@ -15,6 +15,7 @@ from nasmod import registry
 from nasmod.errors import StorageError
 from nasmod.measures import Evaluation, measure_all
 from nasmod.networks import Network, build
+from nasmod.search.asking import Asked
 from nasmod.search.context import Context
 from nasmod.search.stopping import StoppingRule
 from nasmod.search.stopping import make as make_rule
@@ -44,7 +45,7 @@ class CandidateTraining:
         database: Database,
         held: Claim,
         device: str,
-        asked_to_end: threading.Event,
+        asked_to_end: Asked,
         lost: threading.Event,
     ) -> None:
         self.context, self.database, self.held, self.device = context, database, held, device

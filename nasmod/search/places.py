@@ -52,7 +52,11 @@ class LocalWorker:
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.orders.threads)}
         if self.gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self.gpu
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            self.log.touch()
+        except OSError as error:
+            raise StudyError(f"The workers' log '{self.log}' cannot be written: {error.strerror}.") from error
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "nasmod.search.worker"],

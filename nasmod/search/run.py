@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from nasmod.search.asking import Asked
 from nasmod.search.context import Context, bring_to_life
 from nasmod.search.controller import TICK_SECONDS, Controller
 from nasmod.search.places import start_workers
@@ -80,9 +81,9 @@ def log_folder(study: StoredStudy) -> Path:
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, instead of breaking into a transaction; the old handlers come back."""
-    asked = threading.Event()
+def _interruptible() -> Iterator[Asked]:
+    """A flag that SIGINT and SIGTERM set, instead of breaking into a transaction; the old handlers come back."""
+    asked = Asked()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return

@@ -23,6 +23,7 @@ from types import FrameType
 import torch
 
 from nasmod.errors import NasmodError
+from nasmod.search.asking import Asked
 from nasmod.search.candidate import CandidateTraining, HandBack
 from nasmod.search.context import Context, bring_to_life
 from nasmod.study import Database, StoredStudy, candidates, open_study, status, stored
@@ -61,7 +62,7 @@ class Worker:
         self.orders, self.study, self.context = orders, study, context
         self.database = study.database
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self.asked_to_end = threading.Event()
+        self.asked_to_end = Asked()
         self.training: CandidateTraining | None = None
 
     def ask_to_end(self, number: int, frame: FrameType | None) -> None:

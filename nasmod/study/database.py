@@ -37,12 +37,15 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.retry_seconds = RETRY_SECONDS
 
     @classmethod
     def open(cls, storage: str) -> Database:
         """Open a database that is there and ours. Raises `StorageError` in one line otherwise."""
         url = storage_url(storage)
         path = sqlite_path(url)
+        if path is not None and path.is_dir():
+            raise StorageError(f"'{path}' is a folder, not a database; name a file in it with --storage.")
         if path is not None and not path.is_file():
             raise StorageError(f"No database at '{path}'. Start a study there, or name another with --storage.")
         database = cls(_engine(url))
@@ -70,6 +73,15 @@ class Database:
         """Run `work` in one reading transaction."""
         return self._run(work, writing=False)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within it nothing is tried again: a person who has just asked for something wants to hear what is wrong."""
+        self.retry_seconds = 0.0
+        try:
+            yield
+        finally:
+            self.retry_seconds = RETRY_SECONDS
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
@@ -82,11 +94,10 @@ class Database:
     @property
     def shown(self) -> str:
         """What a person may see of the URL: a path, or the URL without its password."""
-        path = sqlite_path(self.engine.url)
-        return str(path) if path else self.engine.url.render_as_string(hide_password=True)
+        return shown(self.engine.url)
 
     def _run(self, work: Callable[[Connection], T], writing: bool) -> T:
-        deadline = time.monotonic() + RETRY_SECONDS
+        deadline = time.monotonic() + self.retry_seconds
         pause = 0.05
         while True:
             try:
@@ -117,17 +128,32 @@ class Database:
 
 def storage_url(storage: str) -> URL:
     """A database URL of a URL or of the path of an SQLite file."""
+    if not storage:
+        raise StorageError("The storage is empty: name a database URL or the path of an SQLite file.")
     try:
         url = make_url(storage) if "://" in storage else URL.create("sqlite", database=str(Path(storage).absolute()))
         url.get_dialect()
-    except (exc.ArgumentError, exc.NoSuchModuleError) as error:
+    except (exc.ArgumentError, exc.NoSuchModuleError, ValueError) as error:  # ValueError: a port that is no number
         raise StorageError(
             "The storage is neither a path nor a database URL such as sqlite:///runs/a.db or "
             "postgresql+psycopg://user@host/name."
         ) from error
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise StorageError(f"Studies are kept in SQLite or PostgreSQL, not in '{url.get_backend_name()}'.")
+    if "@" in (url.host or ""):
+        raise StorageError("The database URL has more than one '@'; write those of its user or password as %40.")
     return url
+
+
+def shown(url: URL) -> str:
+    """What a person may see of a URL: a path, or the URL without any password.
+
+    >>> shown(storage_url("postgresql+psycopg://me:secret@host/name?sslpassword=another"))
+    'postgresql+psycopg://me:***@host/name?sslpassword=hidden'
+    """
+    path = sqlite_path(url)
+    hidden = {name: "hidden" for name in url.query if "password" in name}
+    return str(path) if path else url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 def sqlite_path(url: URL) -> Path | None:
@@ -148,21 +174,31 @@ def copy(database: Database, target: Path) -> None:
     if not target.parent.is_dir():
         raise StorageError(f"The folder '{target.parent}' does not exist.")
     part = target.with_name(f"{target.name}.part")
-    part.unlink(missing_ok=True)
-    with _explained(database.engine.url), database.engine.connect() as connection:
-        raw = connection.connection.dbapi_connection
-        assert isinstance(raw, sqlite3.Connection)
-        raw.execute("VACUUM INTO ?", (str(part),))
-    part.rename(target)
+    try:
+        part.unlink(missing_ok=True)
+        part.touch()
+    except OSError as error:
+        raise StorageError(f"Cannot write to '{target}': {error.strerror}.") from error
+    try:
+        with _explained(database.engine.url), database.engine.connect() as connection:
+            raw = connection.connection.dbapi_connection
+            assert isinstance(raw, sqlite3.Connection)
+            raw.execute("VACUUM INTO ?", (str(part),))
+        part.rename(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        try:
+    try:
+        if url.get_backend_name() != "sqlite":
             return sqlalchemy.create_engine(url, pool_size=1, max_overflow=2, pool_pre_ping=True)
-        except ImportError as error:
-            raise StorageError("PostgreSQL needs its driver: pip install 'nasmod[postgresql]'.") from error
-    engine = sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+        engine = sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    except ImportError as error:
+        raise StorageError(
+            f"The database driver '{error.name}' is not installed. SQLite needs none (sqlite:///PATH); for PostgreSQL: "
+            "pip install 'nasmod[postgresql]' and postgresql+psycopg://…"
+        ) from error
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -243,8 +279,7 @@ def _may_pass(error: exc.DBAPIError) -> bool:
 
 
 def _shown(url: URL) -> str:
-    path = sqlite_path(url)
-    return f"'{path}'" if path else f"'{url.render_as_string(hide_password=True)}'"
+    return f"'{shown(url)}'"
 
 
 @contextmanager
@@ -266,5 +301,5 @@ def _explained(url: URL) -> Iterator[None]:
         raise StorageError(f"The database {_shown(url)} cannot be used: {message}") from error
     except RuntimeError as error:  # Optuna's own schema is of another version
         raise StorageError(f"The database {_shown(url)} cannot be used: {error}") from error
-    except PermissionError as error:
+    except OSError as error:
         raise StorageError(f"The database {_shown(url)} cannot be made: {error.strerror}.") from error

@@ -23,6 +23,7 @@ from nasmod.training.settings import TrainingSettings
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 AMOUNTS = frozenset({"trials", "hours"})  # may be raised while a study lives: not part of its definition
+MOST_TRIALS = 2**31 - 1  # what a database's integer holds
 
 DEFAULT_MEASURES: dict[str, dict[str, Any]] = {
     "accuracy": {},
@@ -49,8 +50,12 @@ class Study(BaseModel):
 
     name: str = Field(pattern=NAME_PATTERN, description="the study's name in its database")
     seed: int = Field(0, ge=0, description="every generator of the study is derived from it")
-    trials: int = Field(100, ge=1, description="budget: how many candidates are trained, over all workers")
-    hours: float | None = Field(None, gt=0, description="end the search after so many hours of searching")
+    trials: int = Field(
+        100, ge=1, le=MOST_TRIALS, description="budget: how many candidates are trained, over all workers"
+    )
+    hours: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="end the search after so many hours of searching"
+    )
     space: dict[str, Any] = Field(description="the search space: a packaged name, a path, or its tables written out")
     data: dict[str, Any] = Field(description="the data set: `name` and its settings")
     training: TrainingSettings = TrainingSettings()
@@ -206,7 +211,8 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
         return f"unknown key '{key}'.{hint} Known: {', '.join(known)}.{more}"
     if first["type"] == "missing":
         return f"'{key}' is required.{more}"
-    return f"'{key}': {first['msg']}, got {first['input']!r}.{more}"
+    rule = first["msg"].removeprefix("Value error, ")
+    return f"'{key}': {rule}, got {first['input']!r}.{more}" if key else f"{rule}.{more}"  # no key: of several together
 
 
 def _fields(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:

@@ -102,7 +102,9 @@ def best(records: Iterable[Record], objective: Objective) -> Record:
     """The first of `ranked`; `StudyError` when no candidate has finished."""
     rows = ranked(records, objective)
     if not rows:
-        raise StudyError("No finished candidate yet: there is no best one. Resume the study first.")
+        raise StudyError(
+            "No finished candidate yet, or none that meets the floors of the objective: there is no best one."
+        )
     return rows[0]
 
 

@@ -195,6 +195,12 @@ def broken():
 def wrong():
     return 3
 
+def leaves():
+    raise SystemExit(0)
+
+def ragged():
+    return {"x": [[1], [1, 2]], "y": [0, 1]}
+
 def odd():
     return {**arrays(), "task": "dance"}
 """
@@ -216,6 +222,8 @@ def test_a_users_function_makes_the_data(tmp_path: Path, monkeypatch: pytest.Mon
         ("mydata.py:array", "No function 'array'. Did you mean 'arrays'"),
         ("mydata.py:broken", "failed: RuntimeError: no luck"),
         ("mydata.py:wrong", "must return a Dataset or arrays by name; got int"),
+        ("mydata.py:leaves", "failed: SystemExit"),
+        ("mydata.py:ragged", "no array"),
         ("mydata.py:odd", "No task 'dance'"),
         ("missing.py:arrays", "There is no file"),
         ("no_such_module:arrays", "cannot be imported: ModuleNotFoundError"),

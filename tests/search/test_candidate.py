@@ -8,6 +8,7 @@ import threading
 import pytest
 from optuna.trial import TrialState
 
+from nasmod.search.asking import Asked
 from nasmod.search.candidate import CandidateTraining, HandBack
 from nasmod.study import Proposal, candidate_key, candidates, records
 from nasmod.study.candidates import ClaimLost
@@ -48,7 +49,7 @@ def claimed(stored, context, proposal=None, worker="w"):
 
 
 def training(stored, context, held, asked=None):
-    return CandidateTraining(context, stored.database, held, "cpu", asked or threading.Event(), threading.Event())
+    return CandidateTraining(context, stored.database, held, "cpu", asked or Asked(), threading.Event())
 
 
 def without_times(curve):
@@ -74,7 +75,7 @@ def test_a_candidate_handed_back_and_claimed_again_has_the_curve_of_one_that_was
     monkeypatch.setattr("nasmod.search.candidate.SNAPSHOT_SECONDS", 0.0)  # a state to hand back after every epoch
     stored, context = start(make_study(epochs=5))
     proposal = feasible(context, random.Random(3))
-    asked = threading.Event()
+    asked = Asked()
     broken = training(stored, context, claimed(stored, context, proposal), asked)
     report = broken._report
 

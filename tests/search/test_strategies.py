@@ -7,16 +7,38 @@ import random
 import pytest
 
 from nasmod import registry
+from nasmod.errors import StudyError
 from nasmod.measures import Objective
 from nasmod.search import strategies
 from nasmod.search.strategies.evolution import Evolution, EvolutionSettings
 from nasmod.search.strategies.optuna import Nsga2, Nsga2Settings
 from nasmod.space import Space, SpaceFile
-from nasmod.study import Proposal, Record, candidate_key
+from nasmod.study import Proposal, Record, candidate_key, read
 from nasmod.study.definition import read_toml
 
 COMBINED = Objective(flops_budget=100_000)
 PARETO = Objective(flops_budget=100_000, mode="pareto")
+
+
+class Broken:
+    """A user's strategy that raises, or finds nothing."""
+
+    def __init__(self, *given: object) -> None: ...
+
+    def propose(self, records: object, count: int) -> list[Proposal]:
+        if records:
+            return []
+        raise ValueError("it is broken")
+
+
+def test_a_strategy_that_fails_is_named_in_one_line(space: Space, monkeypatch: pytest.MonkeyPatch):
+    name = ("strategy", "broken")
+    monkeypatch.setitem(registry._entries, name, registry.Entry(*name, Broken, strategies.StrategySettings))
+    definition = read("digits").model_copy(update={"strategy": {"name": "broken"}})
+    with pytest.raises(StudyError, match="strategy 'broken' failed: ValueError: it is broken"):
+        strategies.make(definition, space, 0).propose([], 1)
+    with pytest.raises(StudyError, match="strategy 'broken' proposed nothing"):
+        strategies.make(definition, space, 0).propose([object()], 1)
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from nasmod import registry
+from nasmod.errors import NasmodError, StudyError
 from nasmod.measures.objective import Objective
 from nasmod.space import Space
 from nasmod.study import Proposal, Record, Study, check_settings
@@ -36,5 +37,23 @@ def make(study: Study, space: Space, proposals: int) -> Strategy:
     name = given.pop("name")
     settings = check_settings("strategy", name, given, "strategy")
     generator = random.Random(derive(study.seed, "strategy", proposals))
-    strategy: Strategy = registry.resolve("strategy", name)(settings, space, generator, study.objective)
-    return strategy
+    return Named(name, lambda: registry.resolve("strategy", name)(settings, space, generator, study.objective))
+
+
+class Named:
+    """A strategy whose failure is one line that names it: a user's own may raise anything."""
+
+    def __init__(self, name: str, made: Callable[[], Strategy]) -> None:
+        self.name, self.made = name, made
+
+    def propose(self, records: Sequence[Record], count: int) -> list[Proposal]:
+        """What the strategy proposes. Raises `StudyError` when it raises or proposes nothing."""
+        try:
+            proposals = self.made().propose(records, count)
+        except NasmodError:
+            raise
+        except Exception as error:
+            raise StudyError(f"The strategy '{self.name}' failed: {type(error).__name__}: {error}") from error
+        if not proposals:
+            raise StudyError(f"The strategy '{self.name}' proposed nothing.")
+        return proposals

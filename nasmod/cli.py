@@ -314,8 +314,8 @@ def main() -> None:
 def _one_line(error: Exception) -> str:
     if not isinstance(error, UsageError):
         return " ".join(str(error).split())
-    command = error.ctx.command_path if getattr(error, "ctx", None) else "nasmod"  # type: ignore[attr-defined]
-    message = " ".join(error.format_message().split()).replace("Value error, ", "")  # type: ignore[attr-defined]
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "nasmod"  # type: ignore[attr-defined]  # of click
+    message = " ".join(error.format_message().split()).replace("Value error, ", "")  # type: ignore[attr-defined]  # likewise
     return f"{message.rstrip('.')}{'' if message.endswith('?') else '.'} See: {command} --help"
 
 

@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from nasmod.search.asking import Asked
-from nasmod.search.candidate import CandidateTraining, HandBack
+from nasmod.search.candidate import CandidateTraining
 from nasmod.study import Proposal, candidate_key, candidates, records
 from nasmod.study.candidates import ClaimLost
 from tests.study.test_definition import PLUGIN
@@ -169,4 +169,3 @@ def test_an_order_to_end_interrupts_an_epoch_but_no_transaction(make_study, star
     running.run()
     assert seen == [False] * 3
     assert not running.interruptible
-    assert issubclass(HandBack, Exception)

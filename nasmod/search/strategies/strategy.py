@@ -52,7 +52,7 @@ class Named:
             proposals = self.made().propose(records, count)
         except NasmodError:
             raise
-        except Exception as error:
+        except Exception as error:  # a user's own strategy may raise anything
             raise StudyError(f"The strategy '{self.name}' failed: {type(error).__name__}: {error}") from error
         if not proposals:
             raise StudyError(f"The strategy '{self.name}' proposed nothing.")

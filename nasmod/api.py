@@ -94,7 +94,7 @@ def resume(
     context = bring_to_life(stored.study)
     storing.check_data(stored, context.dataset.fingerprint)
     with stored.database.at_once():
-        storing.reopen_after_failures(stored)
+        storing.reopen(stored)
         storing.raise_budget(stored, trials, hours)
     run(stored, workers=workers, on_progress=on_progress, context=context)
     return load(stored.name, storage=stored.database.url)

@@ -30,6 +30,10 @@ class StorageError(NasmodError):
     """A database that cannot be reached, read or written, or that is not ours."""
 
 
+class StorageFullError(StorageError):
+    """The disk of the database is full: what was being written was not."""
+
+
 class ExportError(NasmodError):
     """An export that cannot be made, or whose files do not behave like the trained network."""
 

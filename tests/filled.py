@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from pathlib import Path
 
 import torch
@@ -77,14 +76,14 @@ def filled_study(folder: Path, name: str = "small") -> StoredStudy:
     _stop(context, stored)
     _fail(context, stored)
     _train(context, stored)
-    move_on(stored, "ended", "the tests need no more")
+    move_on(stored, "searching", "ended", "the tests need no more")
     return stored
 
 
 def _train(context: Context, stored: StoredStudy) -> None:
     held = candidates.claim(stored.database, stored.id, "test", context.distributions)
     assert held is not None
-    CandidateTraining(context, stored.database, held, "cpu", Asked(), threading.Event()).run()
+    CandidateTraining(context, stored.database, held, "cpu", Asked()).run()
     record = next(record for record in reading.read_records(stored) if record.key == held.key)
     assert record.state == "finished", record.reason
 

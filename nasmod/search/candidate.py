@@ -36,7 +36,8 @@ class HandBack(Exception):  # noqa: N818  # an event: the worker was asked to en
 class CandidateTraining:
     """One candidate in training: `run` it, and it is finished, stopped, failed, handed back or lost.
 
-    `asked_to_end` and `lost` are looked at after every epoch; the worker sets them.
+    `asked_to_end` and `lost` are looked at after every epoch; the worker sets them. `progressed_at` is when something
+    last happened, in monotonic seconds.
     """
 
     def __init__(
@@ -46,10 +47,9 @@ class CandidateTraining:
         held: Claim,
         device: str,
         asked_to_end: Asked,
-        lost: threading.Event,
     ) -> None:
         self.context, self.database, self.held, self.device = context, database, held, device
-        self.asked_to_end, self.lost = asked_to_end, lost
+        self.asked_to_end, self.lost = asked_to_end, threading.Event()
         self.settings = TrainingSettings.model_validate(
             {**context.study.training.model_dump(), **held.proposal.settings}
         )
@@ -60,7 +60,7 @@ class CandidateTraining:
         self.rung_measured: Measured = ({}, {})
         self.snapshot = held.checkpoint
         self.snapshot_curve: tuple[Mapping[str, float], ...] = held.curve
-        self.snapshot_at = self.checkpoint_at = time.monotonic()
+        self.snapshot_at = self.checkpoint_at = self.progressed_at = time.monotonic()
         self.seed = derive(context.study.seed, held.key)
         self.interruptible = False  # true while an epoch is trained: then an order to end may raise `HandBack`
 
@@ -94,6 +94,7 @@ class CandidateTraining:
         def on_epoch(epoch: Epoch) -> str | None:
             self.interruptible = False
             reason = self._report(epoch, network, cheap)
+            self.progressed_at = time.monotonic()
             self.interruptible = reason is None and epoch.number < self.settings.epochs
             return reason
 

@@ -16,7 +16,7 @@ from nasmod.search.context import Context
 from nasmod.search.feasibility import LISTABLE
 from nasmod.search.references import references
 from nasmod.search.strategies.random import draw
-from nasmod.study import Proposal, Record, Status, StoredStudy, candidate_key, candidates, records, stored
+from nasmod.study import Proposal, Record, Status, StoredStudy, candidate_key, candidates, processes, records, stored
 from nasmod.study.files import sweep_weights
 from nasmod.study.watch import Watch
 from nasmod.training import derive
@@ -34,8 +34,9 @@ class Controller:
     def __init__(self, context: Context, study: StoredStudy, name: str, workers: int, lease_seconds: float) -> None:
         self.context, self.study, self.name, self.workers = context, study, name, workers
         self.reader = records.RecordReader(study)
-        self.watch = Watch(lease_seconds)
-        self.lease_watch = Watch(lease_seconds)
+        self.watch: Watch[int] = Watch(lease_seconds)
+        self.lease_watch: Watch[int] = Watch(lease_seconds)
+        self.process_watch: Watch[str] = Watch(2 * lease_seconds)
         self.holds_lease = False
         self.beaten_at = time.monotonic()
         self._exhausted: str | None = None
@@ -48,17 +49,20 @@ class Controller:
         if status.state == "ended" or not self._lead():
             return status
         self._sweep()
-        if status.state == "searching":
+        if status.state in ("draining", "halting"):
+            if not status.running:
+                stored.move_on(self.study, status.state, "ended", None)
+        elif status.state == "searching":
             reason = self._reason_to_end(status)
             if reason is None:
                 reason = self._fill_queue(status)
             if reason is not None:
-                stored.move_on(self.study, "repeating", reason)
+                stored.move_on(self.study, "searching", "repeating", reason)
         elif not self._open({"running"}, {"search"}):
             self._file_repeats()
             if not self._open({"queued", "running"}, {"repeat", "reference"}):
                 self._sweep_weights()
-                stored.move_on(self.study, "ended", None)
+                stored.move_on(self.study, "repeating", "ended", None)
         if status.finished >= self._swept_at + KEPT:
             self._swept_at = status.finished
             self._sweep_weights()
@@ -86,10 +90,13 @@ class Controller:
         return self.holds_lease
 
     def _sweep(self) -> None:
-        """Take from its worker each candidate that gave no sign of life for a whole lease."""
+        """Take from its worker each candidate that gave no sign of life for a whole lease; forget silent processes."""
         running = candidates.running(self.study.database, self.study.id)
         for candidate, (token, beat) in self.watch.expired(running).items():
             candidates.sweep(self.study.database, candidate, token, beat)
+        silent = self.process_watch.expired(processes.beats(self.study.database, self.study.id))
+        if silent:
+            processes.leave(self.study.database, self.study.id, silent)
 
     def _reason_to_end(self, status: Status) -> str | None:
         if status.failures_in_row >= stored.FAILURES_IN_ROW:
@@ -133,11 +140,11 @@ class Controller:
                 proposal = draw(self.context.space, generator, "random", "the strategy found no new one")
             key = candidate_key(proposal.topology, proposal.settings)
             if key not in seen and self.context.violation(proposal.topology) is not None:
-                candidates.count_infeasible(self.study.database, self.study.id)
+                candidates.count_infeasible(self.study.database, self.study.id, proposals)
                 continue
             near = next((record.parameters for record in known if record.key == proposal.parent), None)
             parameters = self.context.space.encode(proposal.topology, proposal.settings, near)
-            if candidates.propose(self.study.database, self.study.id, key, proposal, parameters):
+            if candidates.propose(self.study.database, self.study.id, key, proposal, parameters, drawn_at=proposals):
                 return None
         return f"exhausted: {DRAWS_WITHOUT_A_NEW_ONE:,} proposals in a row brought no new candidate"
 

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nasmod.errors import StudyError
-from nasmod.search.worker import USER_ERROR, Orders
+from nasmod.search.worker import HUNG, USER_ERROR, Orders
+from nasmod.study import StoredStudy, candidates, processes
 
 QUICK_DEATH_SECONDS = 20.0
-QUICK_DEATHS = 3  # so many in a row, and a worker is not started again
+QUICK_DEATHS = 3  # so many in a row with no candidate to blame, and a worker is not started again
 ENDING_SECONDS = 20.0  # how long workers may take to hand their candidates back
 
 
-def devices(workers: int | str) -> list[str]:
-    """One device a worker: every GPU, else every core with one thread (``auto``); a number of workers shares them."""
+def devices(workers: int | str, workers_per_device: int = 1) -> list[str]:
+    """One device a worker. ``auto``: `workers_per_device` on each GPU, else one on each core; a number shares them."""
     import torch
 
     gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     if workers == "auto":
-        return gpus or ["cpu"] * cores()
+        return gpus * workers_per_device or ["cpu"] * cores()
     if not isinstance(workers, int) or workers < 1:
         raise StudyError(f"--workers takes a number from 1, or 'auto', not '{workers}'.")
     return [gpus[index % len(gpus)] if gpus else "cpu" for index in range(workers)]
@@ -37,18 +41,24 @@ def cores() -> int:
 
 @dataclass
 class LocalWorker:
-    """One worker process: started, watched, started again when it died, asked to end."""
+    """One worker process: started, watched, started again when it died, asked to end.
+
+    `on_death(name, how)` is told of every process that ended for certain without saying goodbye; it returns how many
+    candidates the process held.
+    """
 
     orders: Orders
     gpu: str | None  # what CUDA_VISIBLE_DEVICES is set to
     log: Path
+    on_death: Callable[[str, str], int]
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     quick_deaths: int = 0
     ended: bool = False  # it said that there is nothing left to do
 
     def start(self) -> None:
-        """Start the process; its orders go through standard input, so that no password is in its title."""
+        """Start a process under a new name; its orders go through standard input: no password is in its title."""
+        self.orders = dataclasses.replace(self.orders, name=processes.new_name())
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.orders.threads)}
         if self.gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self.gpu
@@ -66,26 +76,34 @@ class LocalWorker:
                 env=environment,
             )
         assert self.process.stdin is not None
-        self.process.stdin.write((self.orders.to_json() + "\n").encode())
-        self.process.stdin.flush()  # and left open: it closes when this process is gone
-        self.started = time.monotonic()
+        with contextlib.suppress(BrokenPipeError):  # it died at once: `watch` says so
+            self.process.stdin.write((self.orders.to_json() + "\n").encode())
+            self.process.stdin.flush()  # and left open: it closes when this process is gone
+        self.started, self.ended = time.monotonic(), False
 
-    def watch(self) -> None:
-        """Start it again if it died. Raises `StudyError` when it cannot work, with what it said last."""
-        if self.ended or self.process is None or self.process.poll() is None:
+    def watch(self, more_to_do: bool) -> None:
+        """Start it again if it died, or ended too early. Raises `StudyError` when it cannot work, with its words."""
+        if self.process is None or (self.ended and not more_to_do):
+            return
+        if self.ended:
+            self.start()
+            return
+        if self.process.poll() is None:
             return
         self._close()
-        if self.process.returncode == 0:
+        code = self.process.returncode
+        if code == 0:
             self.ended = True
             return
-        if self.process.returncode == USER_ERROR:
+        if code == USER_ERROR:
             raise StudyError(f"A worker cannot work: {self._last_words()}")
+        to_blame = self.on_death(self.orders.name, _how(code)) > 0 or code == HUNG
         quick = time.monotonic() - self.started < QUICK_DEATH_SECONDS
-        self.quick_deaths = self.quick_deaths + 1 if quick else 0
+        self.quick_deaths = self.quick_deaths + 1 if quick and not to_blame else 0
         if self.quick_deaths >= QUICK_DEATHS:
             raise StudyError(
-                f"A worker died {QUICK_DEATHS} times within seconds (exit {self.process.returncode}): "
-                f"{self._last_words()} Its log: {self.log}"
+                f"A worker died {QUICK_DEATHS} times within seconds ({_how(code)}): {self._last_words()} "
+                f"Its log: {self.log}"
             )
         self.start()
 
@@ -115,16 +133,24 @@ class LocalWorker:
         return lines[-1].partition("nasmod.worker ")[2] or lines[-1]
 
 
+def _how(code: int) -> str:
+    """How a process ended, in words."""
+    if code >= 0:
+        return f"it exited with {code}"
+    name = signal.Signals(-code).name
+    return f"killed by {name}" + (", as the system does when memory runs out" if name == "SIGKILL" else "")
+
+
 @dataclass
 class Machine:
     """The workers of this machine."""
 
     workers: list[LocalWorker] = field(default_factory=list)
 
-    def watch(self) -> None:
+    def watch(self, more_to_do: bool) -> None:
         """Look after every worker."""
         for worker in self.workers:
-            worker.watch()
+            worker.watch(more_to_do)
 
     @property
     def all_ended(self) -> bool:
@@ -140,14 +166,27 @@ class Machine:
             worker.wait(deadline)
 
 
-def start_workers(storage: str, study: str, workers: int | str, beat_seconds: float, logs: Path) -> Machine:
-    """Start the workers of this machine, each with a log file ``worker-N.log`` in `logs`."""
+def start_workers(study: StoredStudy, workers: int | str, beat_seconds: float, logs: Path) -> Machine:
+    """Start the workers of this machine, each with a log file of its own in `logs`."""
+
+    def on_death(name: str, how: str) -> int:
+        processes.leave(study.database, study.id, [name])
+        return candidates.bury(study.database, study.id, name, how)
+
     machine = Machine()
-    for index, device in enumerate(devices(workers)):
+    for index, device in enumerate(devices(workers, study.workers_per_device)):
         gpu = device.removeprefix("cuda:") if device.startswith("cuda") else None
-        # a worker sees only its own GPU, which is the first it sees
-        orders = Orders(storage, study, "cuda:0" if gpu is not None else "cpu", 1, beat_seconds)
-        worker = LocalWorker(orders, gpu, logs / f"worker-{index}.log")
+        log = (logs / f"{processes.machine()}-{os.getpid()}-worker-{index}.log").absolute()
+        orders = Orders(
+            name="",  # each process gets its own
+            storage=study.database.url,
+            study=study.name,
+            device="cuda:0" if gpu is not None else "cpu",  # a worker sees only its own GPU, the first it sees
+            threads=1,
+            beat_seconds=beat_seconds,
+            log=str(log),
+        )
+        worker = LocalWorker(orders, gpu, log, on_death)
         machine.workers.append(worker)
         worker.start()
     return machine

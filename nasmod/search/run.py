@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +15,10 @@ from nasmod.search.asking import Asked
 from nasmod.search.context import Context, bring_to_life
 from nasmod.search.controller import TICK_SECONDS, Controller
 from nasmod.search.places import start_workers
-from nasmod.study import Record, Status, StoredStudy, stored
+from nasmod.search.worker import ENDING_RETRY_SECONDS
+from nasmod.study import Database, Record, Status, StoredStudy, processes, stored
 from nasmod.study.database import sqlite_path
+from nasmod.study.processes import Process
 
 LEASE_SECONDS = 15.0
 PROGRESS_SECONDS = 0.5
@@ -52,15 +51,19 @@ def run(
         return stored.status(study).reason or "it has ended"
     context = context or bring_to_life(study.study)
     stored.check_data(study, context.dataset.fingerprint)
-    name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    supervisor = Process.this("supervisor")
     began = told = time.monotonic()
-    with _interruptible() as asked_to_end:
-        machine = start_workers(study.database.url, study.name, workers, lease_seconds / 5, log_folder(study))
-        controller = Controller(context, study, name, len(machine.workers), lease_seconds)
+    beaten = 0.0
+    with _interruptible(study.database) as asked_to_end:
+        machine = start_workers(study, workers, lease_seconds / 5, log_folder(study))
+        controller = Controller(context, study, supervisor.name, len(machine.workers), lease_seconds)
         try:
             while not asked_to_end.is_set():
+                if time.monotonic() - beaten >= lease_seconds / 5:
+                    beaten = time.monotonic()
+                    processes.sign_of_life(study.database, study.id, supervisor)
                 status = controller.tick()
-                machine.watch()
+                machine.watch(more_to_do=status.state in ("searching", "repeating"))
                 if on_progress is not None and time.monotonic() - told >= PROGRESS_SECONDS:
                     told = time.monotonic()
                     on_progress(Progress(status, controller.reader.read(), len(machine.workers), told - began))
@@ -70,6 +73,7 @@ def run(
         finally:
             machine.end()
             controller.release()
+            processes.leave(study.database, study.id, [supervisor.name])
     raise KeyboardInterrupt
 
 
@@ -81,8 +85,11 @@ def log_folder(study: StoredStudy) -> Path:
 
 
 @contextmanager
-def _interruptible() -> Iterator[Asked]:
-    """A flag that SIGINT and SIGTERM set, instead of breaking into a transaction; the old handlers come back."""
+def _interruptible(database: Database) -> Iterator[Asked]:
+    """A flag that SIGINT and SIGTERM set, instead of breaking into a transaction; the old handlers come back.
+
+    Who is asked to end waits no longer for a database that is away.
+    """
     asked = Asked()
     if threading.current_thread() is not threading.main_thread():
         yield asked
@@ -90,6 +97,7 @@ def _interruptible() -> Iterator[Asked]:
 
     def handler(number: int, frame: FrameType | None) -> None:
         asked.set()
+        database.retry_seconds = ENDING_RETRY_SECONDS
 
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -11,11 +11,9 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
-import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from types import FrameType
@@ -26,24 +24,30 @@ from nasmod.errors import NasmodError
 from nasmod.search.asking import Asked
 from nasmod.search.candidate import CandidateTraining, HandBack
 from nasmod.search.context import Context, bring_to_life
-from nasmod.study import Database, StoredStudy, candidates, open_study, status, stored
+from nasmod.study import Database, StoredStudy, candidates, open_study, processes, status, stored
 from nasmod.study.candidates import Claim, ClaimLost
+from nasmod.study.processes import Process
 
 IDLE_SECONDS = 0.2  # between two looks at an empty queue
 USER_ERROR = 2  # exit code: a person must mend something; the last line of the log says what
+ENDING_RETRY_SECONDS = 10.0  # who is asked to end waits no longer for a database that is away
+HUNG = 3  # exit code: its candidate stood still beyond the study's time limit, and was failed for it
+HUNG_FACTOR, HUNG_SECONDS = 2.0, 30.0  # so much beyond `seconds_per_epoch` a candidate counts as hanging
 
 log = logging.getLogger("nasmod.worker")
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What a worker is told: where the study lies, its device, and how often to give a sign of life."""
+    """What a worker is told: its name, where the study lies, its device, its log, how often to give a sign of life."""
 
+    name: str
     storage: str
     study: str
     device: str
     threads: int
     beat_seconds: float
+    log: str | None = None
 
     def to_json(self) -> str:
         """One line."""
@@ -61,56 +65,79 @@ class Worker:
     def __init__(self, orders: Orders, study: StoredStudy, context: Context) -> None:
         self.orders, self.study, self.context = orders, study, context
         self.database = study.database
-        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.process = Process.this("worker", orders.name, orders.device, orders.log)
         self.asked_to_end = Asked()
         self.training: CandidateTraining | None = None
 
     def ask_to_end(self, number: int, frame: FrameType | None) -> None:
         """Signal handler: end after handing back, in the middle of an epoch if need be, never in a transaction."""
         self.asked_to_end.set()
+        self.database.retry_seconds = ENDING_RETRY_SECONDS
         if self.training is not None and self.training.interruptible:
             self.training.interruptible = False
             raise HandBack
 
     def run(self) -> None:
         """The loop. Raises `NasmodError` when the database is gone for good."""
-        while not self.asked_to_end.is_set():
-            held = candidates.claim(self.database, self.study.id, self.name, self.context.distributions)
-            if held is None:
-                if status(self.study).state == "ended":
+        done = threading.Event()
+        alive = threading.Thread(target=self._show_life, args=(done,), daemon=True)
+        alive.start()
+        try:
+            while not self.asked_to_end.is_set():
+                held = candidates.claim(self.database, self.study.id, self.process.name, self.context.distributions)
+                if held is not None:
+                    log.info("claimed %s (%s)", held.number if held.number is not None else held.role, held.key[:8])
+                    self._train(held)
+                elif status(self.study).state == "ended":
                     return
-                self.asked_to_end.wait(IDLE_SECONDS)
-                continue
-            log.info("claimed %s (%s)", held.number if held.number is not None else held.role, held.key[:8])
-            self._train(held)
+                else:
+                    self.asked_to_end.wait(IDLE_SECONDS)
+        finally:
+            done.set()
+            alive.join()
+            processes.leave(self.database, self.study.id, [self.process.name])
 
     def _train(self, held: Claim) -> None:
-        lost, done = threading.Event(), threading.Event()
-        beating = threading.Thread(target=self._beat, args=(held, lost, done), daemon=True)
-        beating.start()
+        self.training = CandidateTraining(self.context, self.database, held, self.orders.device, self.asked_to_end)
         try:
-            self.training = CandidateTraining(
-                self.context, self.database, held, self.orders.device, self.asked_to_end, lost
-            )
             self.training.run()
         except ClaimLost:
             log.warning("lost %s: another worker has it now", held.key[:8])
         finally:
             self.training = None
-            done.set()
-            beating.join()
 
-    def _beat(self, held: Claim, lost: threading.Event, done: threading.Event) -> None:
-        """Signs of life between reports, so that a long epoch is not taken for a death."""
-        while not done.wait(self.orders.beat_seconds):
+    def _show_life(self, done: threading.Event) -> None:
+        """Signs of life, between reports too, so that a long epoch is not taken for a death."""
+        while True:
+            training = self.training
             try:
-                candidates.beat(self.database, held)
+                state = processes.sign_of_life(
+                    self.database, self.study.id, self.process, None if training is None else training.held
+                )
+                if state in ("halting", "gone"):
+                    os.kill(os.getpid(), signal.SIGTERM)
+                if training is not None:
+                    self._end_if_hung(training)
             except ClaimLost:
-                if not done.is_set():
-                    lost.set()
-                return
+                if training is not None:
+                    training.lost.set()
             except NasmodError:
                 log.exception("no sign of life could be given")
+            if done.wait(self.orders.beat_seconds):
+                return
+
+    def _end_if_hung(self, training: CandidateTraining) -> None:
+        """A candidate that stands still beyond the study's limit fails, and this process with it: nothing else frees
+        the thread that trains it."""
+        limit = training.settings.seconds_per_epoch
+        if limit is None or time.monotonic() - training.progressed_at < HUNG_FACTOR * limit + HUNG_SECONDS:
+            return
+        reason = f"hung: nothing happened for {HUNG_FACTOR:g} times the {limit:g} seconds that an epoch may take"
+        log.error("%s; this worker ends", reason)
+        candidates.fail(self.database, training.held, reason)
+        processes.leave(self.database, self.study.id, [self.process.name])
+        logging.shutdown()
+        os._exit(HUNG)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
-"""The life of a candidate in the database: propose, claim, report, finish, hand back, sweep. Each is one transaction.
+"""The life of a candidate in the database: propose, claim, report, finish, hand back, sweep, retry.
 
+Each is one transaction.
 Our row is the authority and Optuna's trial its projection, written in the same transaction. Whoever trains a candidate
 holds a `Claim`; every write of its is fenced by the claim's token, so that a worker that was taken for dead can never
 overwrite its successor. A lost acknowledgement is resolved by reading the row again.
@@ -8,13 +9,14 @@ overwrite its successor. A lost acknowledgement is resolved by reading the row a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import BaseDistribution
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from nasmod.errors import StorageError
 from nasmod.study import files, projection
 from nasmod.study.database import Database
 from nasmod.study.record import ENDED, TRAINED, Proposal, Role, RungResult
@@ -52,13 +54,21 @@ def propose(
     proposal: Proposal,
     parameters: Mapping[str, Parameter],
     role: Role = "search",
+    drawn_at: int | None = None,
 ) -> bool:
-    """File a proposal; False when its key is known already (a duplicate, counted, never trained again)."""
+    """File a proposal; False when its key is known already (a duplicate, counted, never trained again).
+
+    `drawn_at` is the number of proposals it was drawn after. When that number has gone up meanwhile (another
+    controller, or this very call whose acknowledgement was lost) nothing is written: whether the key is known is told.
+    """
     content = json.dumps({**proposal.to_json(), "parameters": dict(parameters)}, allow_nan=False)
 
     def work(connection: Connection) -> bool:
-        _lock(connection, study)
-        known = connection.scalar(select(candidates.c.id).where(candidates.c.study == study, candidates.c.key == key))
+        row = _lock(connection, study)
+        mine = (candidates.c.study == study) & (candidates.c.key == key)
+        known = connection.execute(select(candidates.c.proposal).where(mine)).first()
+        if drawn_at is not None and row.proposals != drawn_at:
+            return known is not None and known.proposal == content
         if role == "search":
             counted = {"proposals": studies.c.proposals + 1}
             if known is not None:
@@ -72,15 +82,14 @@ def propose(
     return database.transact(work)
 
 
-def count_infeasible(database: Database, study: int) -> None:
-    """Count a proposal that cheap measures ruled out before any training."""
-    database.transact(
-        lambda connection: connection.execute(
-            update(studies)
-            .where(studies.c.id == study)
-            .values(proposals=studies.c.proposals + 1, infeasible=studies.c.infeasible + 1)
-        )
+def count_infeasible(database: Database, study: int, drawn_at: int) -> None:
+    """Count a proposal, drawn after `drawn_at` others, that cheap measures ruled out before any training."""
+    counted = (
+        update(studies)
+        .where(studies.c.id == study, studies.c.proposals == drawn_at)
+        .values(proposals=studies.c.proposals + 1, infeasible=studies.c.infeasible + 1)
     )
+    database.transact(lambda connection: connection.execute(counted))
 
 
 def claim(database: Database, study: int, worker: str, distributions: Distributions) -> Claim | None:
@@ -144,11 +153,6 @@ def claim(database: Database, study: int, worker: str, distributions: Distributi
     return database.transact(work)
 
 
-def beat(database: Database, held: Claim) -> None:
-    """A sign of life between reports. Raises `ClaimLost`."""
-    database.transact(lambda connection: _fence(connection, held))
-
-
 def report(
     database: Database,
     held: Claim,
@@ -168,7 +172,7 @@ def report(
         if checkpoint is not None:
             values["checkpoint"] = epoch
             files.write(connection, held.id, "checkpoint", checkpoint)
-        study = _fence(connection, held, **values)
+        study = fence(connection, held, **values)
         if held.trial is not None and score is not None:
             projection.report(connection, held.trial, epoch, score)
         if rung is None:
@@ -201,7 +205,8 @@ def finish(
         if _already_ended(connection, held):
             return
         digest = files.write(connection, held.id, "weights", weights) if weights is not None else None
-        study = _fence(
+        searched = select(studies.c.seconds).where(studies.c.id == candidates.c.study).scalar_subquery()
+        study = fence(
             connection,
             held,
             state="stopped" if stopped else "finished",
@@ -209,6 +214,7 @@ def finish(
             reason=stopped,
             weights=digest,
             checkpoint=0,
+            ended_at=searched,
         )
         files.remove(connection, held.id, "checkpoint")
         connection.execute(update(studies).where(studies.c.id == study).values(failures_in_row=0))
@@ -225,7 +231,7 @@ def fail(database: Database, held: Claim, reason: str, detail: str = "") -> None
     def work(connection: Connection) -> None:
         if _already_ended(connection, held):
             return
-        study = _fence(
+        study = fence(
             connection,
             held,
             state="failed",
@@ -249,7 +255,7 @@ def hand_back(database: Database, held: Claim, curve: Sequence[Mapping[str, floa
         if checkpoint is not None:
             values["checkpoint"] = len(curve)
             files.write(connection, held.id, "checkpoint", checkpoint)
-        _fence(connection, held, state="queued", token=held.token + 1, attempts=row.attempts - 1, **values)
+        fence(connection, held, state="queued", token=held.token + 1, attempts=row.attempts - 1, **values)
         if held.trial is not None:
             projection.wait(connection, held.trial)
 
@@ -263,27 +269,61 @@ def sweep(database: Database, candidate: int, token: int, last_beat: int) -> boo
     """
 
     def work(connection: Connection) -> bool:
-        row = connection.execute(select(candidates).where(candidates.c.id == candidate)).one()
-        again = row.attempts < ATTEMPTS
-        reason = f"its worker died in {ATTEMPTS} attempts (last: {row.worker})"
-        changed = connection.execute(
-            update(candidates)
-            .where(
-                candidates.c.id == candidate,
-                candidates.c.token == token,
-                candidates.c.beat == last_beat,
-                candidates.c.state == "running",
-            )
-            .values(state="queued" if again else "failed", token=token + 1, reason=None if again else reason)
-        ).rowcount
-        if not changed:
+        row = connection.execute(select(candidates).where(candidates.c.id == candidate)).first()
+        if row is None or (row.state, row.token, row.beat) != ("running", token, last_beat):
             return False
-        if not again:
-            files.remove(connection, candidate, "checkpoint")
-            _count_failure(connection, row.study, candidate, row.trial, reason)
-        elif row.trial is not None:
-            projection.wait(connection, row.trial)
-        return True
+        return _take(connection, row, "no sign of life")
+
+    return database.transact(work)
+
+
+def bury(database: Database, study: int, worker: str, how: str) -> int:
+    """Take what a worker holds whose process has ended for certain, without waiting for its lease; returns how many."""
+
+    def work(connection: Connection) -> int:
+        _lock(connection, study)
+        held = select(candidates).where(
+            candidates.c.study == study, candidates.c.state == "running", candidates.c.worker == worker
+        )
+        return sum(_take(connection, row, how) for row in connection.execute(held).all())
+
+    return database.transact(work)
+
+
+def retry(database: Database, study: int, keys: Collection[str] | None = None) -> int:
+    """Queue failed candidates again (all of them for None), as if never tried, and search on; returns how many.
+
+    The failed Optuna trial stays as it is: Optuna's are final. The candidate gets a new one when it is claimed.
+    """
+
+    def work(connection: Connection) -> int:
+        row = _lock(connection, study)
+        failed = (candidates.c.study == study) & (candidates.c.state == "failed")
+        if keys is not None:
+            failed &= candidates.c.key.in_(list(keys))
+        again = connection.scalars(select(candidates.c.id).where(failed)).all()
+        for candidate in again:
+            connection.execute(delete(rungs).where(rungs.c.candidate == candidate))
+            connection.execute(
+                update(candidates)
+                .where(candidates.c.id == candidate)
+                .values(
+                    state="queued",
+                    token=candidates.c.token + 1,
+                    attempts=0,
+                    worker=None,
+                    trial=None,
+                    number=None,
+                    curve="[]",
+                    checkpoint=0,
+                    result=None,
+                    reason=None,
+                )
+            )
+        if again:
+            reopened = {"state": "searching", "reason": None} if row.state == "ended" else {}
+            connection.execute(update(studies).where(studies.c.id == study).values(failures_in_row=0, **reopened))
+        return len(again)
 
     return database.transact(work)
 
@@ -298,7 +338,10 @@ def running(database: Database, study: int) -> dict[int, tuple[int, int]]:
 
 def _lock(connection: Connection, study: int) -> Row[Any]:
     """The study's row, locked: on SQLite the whole transaction is (BEGIN IMMEDIATE)."""
-    return connection.execute(select(studies).where(studies.c.id == study).with_for_update()).one()
+    row = connection.execute(select(studies).where(studies.c.id == study).with_for_update()).first()
+    if row is None:
+        raise StorageError("The study was deleted meanwhile.")
+    return row
 
 
 def _budget_left(connection: Connection, study: int, trials: int) -> bool:
@@ -328,8 +371,11 @@ def _claim_of(connection: Connection, row: Row[Any]) -> Claim:
     )
 
 
-def _fence(connection: Connection, held: Claim, **values: Any) -> int:
-    """Write the row if the claim still holds; returns the study's id. Raises `ClaimLost`, undoing the transaction."""
+def fence(connection: Connection, held: Claim, **values: Any) -> int:
+    """Write the row, a sign of life at least, if the claim still holds; returns the study's id.
+
+    Raises `ClaimLost`, undoing the transaction.
+    """
     changed = connection.execute(
         update(candidates)
         .where(candidates.c.id == held.id, candidates.c.token == held.token, candidates.c.state == "running")
@@ -345,6 +391,30 @@ def _already_ended(connection: Connection, held: Claim) -> bool:
     """Whether this very claim ended its candidate before: the commit went through, its acknowledgement did not."""
     row = connection.execute(select(candidates.c.token, candidates.c.state).where(candidates.c.id == held.id)).one()
     return bool(row.token == held.token and row.state in ENDED)
+
+
+def _take(connection: Connection, row: Row[Any], how: str) -> bool:
+    """Queue a candidate whose worker died, or fail it after its last attempt; False if the row has changed since."""
+    again = row.attempts < ATTEMPTS
+    reason = f"its worker died in {ATTEMPTS} attempts, the last time: {how}"
+    held = (candidates.c.id == row.id) & (candidates.c.token == row.token) & (candidates.c.beat == row.beat)
+    changed = connection.execute(
+        update(candidates)
+        .where(held, candidates.c.state == "running")
+        .values(
+            state="queued" if again else "failed",
+            token=row.token + 1,
+            reason=None if again else reason,
+            checkpoint=row.checkpoint if again else 0,
+        )
+    ).rowcount
+    if not changed:
+        return False
+    if not again:
+        _count_failure(connection, row.study, row.id, row.trial, reason)
+    elif row.trial is not None:
+        projection.wait(connection, row.trial)
+    return True
 
 
 def _count_failure(connection: Connection, study: int, candidate: int, trial: int | None, reason: str) -> None:

@@ -7,6 +7,7 @@ went away, so the work of one must be safe to run again.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import sqlite3
@@ -22,14 +23,25 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine, event, exc, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 
-from nasmod.errors import StorageError
+from nasmod.errors import StorageError, StorageFullError
 from nasmod.study import tables
 
 T = TypeVar("T")
+log = logging.getLogger("nasmod.database")
 
 BUSY_SECONDS = 60  # how long SQLite waits for another writer
-RETRY_SECONDS = 600.0  # how long a transaction is tried again before the database counts as gone
+RETRY_SECONDS = 6 * 3600.0  # how long a transaction is tried again before the database counts as gone
 CREATION_LOCK = 7_230_641  # PostgreSQL advisory lock held while the tables are made
+# PostgreSQL: a machine that vanished is noticed, and a process frozen in a transaction lets go of its locks
+CONNECTION = {
+    "connect_timeout": "10",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+    "application_name": "nasmod",
+}
+SESSION = ("SET idle_in_transaction_session_timeout = '15s'", "SET lock_timeout = '30s'")
 
 
 class Database:
@@ -65,13 +77,16 @@ class Database:
                 _create_server(url)
         return cls.open(storage)
 
-    def transact(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in one writing transaction, retried whole; its result once it is committed."""
-        return self._run(work, writing=True)
+    def transact(self, work: Callable[[Connection], T], *, wait_for_space: bool = True) -> T:
+        """Run `work` in one writing transaction, retried whole; its result once it is committed.
+
+        On a full disk it waits until there is space again, or raises `StorageFullError` without `wait_for_space`.
+        """
+        return self._run(work, writing=True, wait_for_space=wait_for_space)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one reading transaction."""
-        return self._run(work, writing=False)
+        return self._run(work, writing=False, wait_for_space=True)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -96,17 +111,24 @@ class Database:
         """What a person may see of the URL: a path, or the URL without its password."""
         return shown(self.engine.url)
 
-    def _run(self, work: Callable[[Connection], T], writing: bool) -> T:
-        deadline = time.monotonic() + self.retry_seconds
-        pause = 0.05
+    def _run(self, work: Callable[[Connection], T], writing: bool, wait_for_space: bool) -> T:
+        began = time.monotonic()
+        pause, told = 0.05, False
         while True:
             try:
                 with self.engine.connect().execution_options(nasmod_writing=writing) as connection, connection.begin():
                     return work(connection)
             except exc.DBAPIError as error:
-                if not _may_pass(error) or time.monotonic() > deadline:
+                full = _is_full(error)
+                if full and not wait_for_space:
+                    raise StorageFullError(f"No space is left for the database {_shown(self.engine.url)}.") from error
+                # `retry_seconds` is read anew each time: who is asked to end makes it short
+                if not (full or _may_pass(error)) or time.monotonic() > began + self.retry_seconds:
                     with _explained(self.engine.url):
                         raise
+                if not told and pause > 1.0:
+                    told = True
+                    log.warning("the database is away or busy, trying again: %s", _first_line(error))
                 time.sleep(pause * (0.5 + random.random()))  # spreads the processes; decides nothing of a study
                 pause = min(2 * pause, 5.0)
 
@@ -192,7 +214,13 @@ def copy(database: Database, target: Path) -> None:
 def _engine(url: URL) -> Engine:
     try:
         if url.get_backend_name() != "sqlite":
-            return sqlalchemy.create_engine(url, pool_size=1, max_overflow=2, pool_pre_ping=True)
+            given = {name: value for name, value in CONNECTION.items() if name not in url.query}
+            # one connection a process; its threads take turns
+            engine = sqlalchemy.create_engine(
+                url, pool_size=1, max_overflow=0, pool_timeout=RETRY_SECONDS, pool_pre_ping=True, connect_args=given
+            )
+            event.listen(engine, "connect", _prepare_server)
+            return engine
         engine = sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
     except ImportError as error:
         raise StorageError(
@@ -209,6 +237,13 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
     connection.execute("PRAGMA synchronous=NORMAL")  # with WAL: a killed process loses nothing
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _prepare_server(connection: Any, _record: Any) -> None:
+    with connection.cursor() as cursor:
+        for statement in SESSION:
+            cursor.execute(statement)
+    connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -257,7 +292,7 @@ def _create_tables(url: URL) -> None:
 
 
 def _upgrade(connection: Connection, step: Callable[[Connection], None], version: int) -> None:
-    if connection.scalar(select(tables.schema.c.version)) != version - 1:
+    if connection.scalar(select(tables.schema.c.version).with_for_update()) != version - 1:
         return  # another process was first
     step(connection)
     connection.execute(tables.schema.update().values(version=version))
@@ -269,13 +304,21 @@ def _may_pass(error: exc.DBAPIError) -> bool:
         return True
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
-        return state in ("40001", "40P01", "53300", "55P03") or state.startswith(("08", "57P"))
+        return state in ("25P03", "40001", "40P01", "53300", "55P03") or state.startswith(("08", "57P"))
     message = str(error.orig)
     return isinstance(error, exc.OperationalError) and (
         "locked" in message
         or "busy" in message
         or (error.orig is not None and "sqlite" not in type(error.orig).__module__)
     )
+
+
+def _is_full(error: exc.DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) == "53100" or "disk is full" in str(error.orig)
+
+
+def _first_line(error: exc.DBAPIError) -> str:
+    return (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
 
 
 def _shown(url: URL) -> str:

@@ -18,7 +18,9 @@ from nasmod.study.tables import candidates, optuna_studies, studies
 
 FAILURES_IN_ROW = 20  # end a study: whatever fails every candidate is for a person to mend
 
-StudyState = Literal["searching", "repeating", "ended"]
+# draining: what runs is trained to its end, nothing else is begun; halting: what runs is handed back
+StudyState = Literal["searching", "repeating", "draining", "halting", "ended"]
+STOPPED = "stopped by a person"  # the reason of a study that was drained
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class StoredStudy:
     study: Study
     fingerprint: str
     versions: Mapping[str, str]
+    artifacts: str | None = None  # where its files are kept, None: in the database
+    workers_per_device: int = 1
 
     @property
     def name(self) -> str:
@@ -122,7 +126,15 @@ def open_study(database: Database, name: str, *, only_to_look: bool = False) -> 
     if not only_to_look:
         load_plugins(study)
         study = check(table, where)
-    return StoredStudy(database, row.id, study, row.fingerprint, json.loads(row.versions))
+    return StoredStudy(
+        database=database,
+        id=row.id,
+        study=study,
+        fingerprint=row.fingerprint,
+        versions=json.loads(row.versions),
+        artifacts=row.artifacts,
+        workers_per_device=row.workers_per_device,
+    )
 
 
 def names(database: Database) -> list[str]:
@@ -201,15 +213,38 @@ def raise_budget(stored: StoredStudy, trials: int | None, hours: float | None) -
     stored.database.transact(work)
 
 
-def reopen_after_failures(stored: StoredStudy) -> None:
-    """Search on where failures in a row ended a study: who resumes it may have mended their cause."""
+def reopen(stored: StoredStudy) -> None:
+    """Search on where a person stopped a study or failures in a row ended it: who resumes it means to go on."""
     ended_by_failures = (studies.c.state == "ended") & (studies.c.failures_in_row >= FAILURES_IN_ROW)
-    _update(stored, ended_by_failures, {"state": "searching", "reason": None, "failures_in_row": 0})
+    stopped = studies.c.state.in_(["draining", "halting"]) | (studies.c.reason == STOPPED)
+    again = {"state": "searching", "reason": None, "failures_in_row": 0}
+    _update(stored, ended_by_failures | stopped, again)
 
 
-def move_on(stored: StoredStudy, state: StudyState, reason: str | None) -> None:
-    """The study's next state and, in words, why. The first reason given stays."""
-    _update(stored, studies.c.state != state, {"state": state, "reason": func.coalesce(studies.c.reason, reason)})
+def stop(stored: StoredStudy, *, now: bool = False) -> Status:
+    """Begin no candidate any more, on no machine: what runs is trained to its end, or handed back for `now`.
+
+    The study has ended once nothing runs; `reopen` goes on. A study that has ended already is left as it is.
+    """
+
+    def work(connection: Connection) -> None:
+        running = select(candidates.c.id).where(candidates.c.study == stored.id, candidates.c.state == "running")
+        state: StudyState = "halting" if now else "draining"
+        if connection.execute(running.limit(1)).first() is None:
+            state = "ended"
+        connection.execute(
+            update(studies)
+            .where(studies.c.id == stored.id, studies.c.state != "ended")
+            .values(state=state, reason=STOPPED)
+        )
+
+    stored.database.transact(work)
+    return status(stored)
+
+
+def move_on(stored: StoredStudy, before: StudyState, after: StudyState, reason: str | None) -> None:
+    """From one state to the next with, in words, why; nothing happens in another state. The first reason stays."""
+    _update(stored, studies.c.state == before, {"state": after, "reason": func.coalesce(studies.c.reason, reason)})
 
 
 def lease(stored: StoredStudy) -> tuple[str | None, int, int]:

@@ -8,6 +8,7 @@ from optuna.storages._rdb import (
     models,
 )  # the one place that reads Optuna's schema; tests/study/test_projection.py guards it
 from sqlalchemy import (
+    Boolean,
     Column,
     Connection,
     Float,
@@ -20,9 +21,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -38,7 +40,7 @@ studies = Table(
     Column("fingerprint", String(64), nullable=False),  # of the data
     Column("trials", Integer, nullable=False),  # the budget
     Column("hours", Float),
-    Column("state", String(16), nullable=False),  # searching, repeating, ended
+    Column("state", String(16), nullable=False),  # searching, repeating, draining, halting, ended
     Column("reason", Text),  # why it ended
     Column("seconds", Float, nullable=False, default=0.0),  # searched so far, by the controller's monotonic clock
     Column("proposals", Integer, nullable=False, default=0),  # drawn so far: seeds the next strategy's generator
@@ -49,6 +51,24 @@ studies = Table(
     Column("controller_token", Integer, nullable=False, default=0),
     Column("controller_beat", Integer, nullable=False, default=0),
     Column("versions", Text, nullable=False),  # JSON: of nasmod, torch, optuna … at the start
+    Column("artifacts", Text),  # a folder or s3://bucket/prefix where files are kept; None: in this database
+    Column("workers_per_device", Integer, nullable=False, server_default="1"),
+)
+
+processes = Table(
+    "nasmod_processes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study", Integer, ForeignKey("nasmod_studies.id"), nullable=False),
+    Column("name", String(200), nullable=False),  # what `candidates.worker` and `studies.controller` hold
+    Column("role", String(16), nullable=False),  # worker, supervisor
+    Column("machine", String(200), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", String(100)),  # of a worker
+    Column("log", Text),  # path of a worker's log file on its machine
+    Column("beat", Integer, nullable=False, default=0),  # one more at every sign of life
+    Column("seen", Float, nullable=False),  # when that was, in seconds of the database's clock: only to be shown
+    UniqueConstraint("study", "name"),
 )
 
 candidates = Table(
@@ -71,8 +91,9 @@ candidates = Table(
     Column("result", Text),  # JSON: measures, standard errors, score, seconds, device, versions
     Column("reason", Text),  # why it was stopped or failed
     Column("weights", String(64)),  # SHA-256 of the kept weights
+    Column("ended_at", Float),  # `studies.seconds` when it was finished or stopped
     UniqueConstraint("study", "key"),
-    Index("candidates_by_state", "study", "state"),
+    Index("candidates_by_state_and_role", "study", "state", "role"),  # what every claim and every look counts
 )
 
 rungs = Table(
@@ -94,6 +115,17 @@ chunks = Table(
     Column("content", LargeBinary, nullable=False),
 )
 
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("id", String(64), primary_key=True),  # its name in the artifact store
+    Column("study", Integer, ForeignKey("nasmod_studies.id"), nullable=False),
+    Column("candidate", Integer, ForeignKey("candidates.id"), nullable=False),
+    Column("name", String(32), nullable=False),  # weights, checkpoint
+    Column("kept", Boolean, nullable=False),  # False: about to be written, or no longer wanted
+    Index("artifacts_by_candidate", "candidate", "name"),
+)
+
 optuna_studies = models.StudyModel.__table__
 optuna_directions = models.StudyDirectionModel.__table__
 optuna_trials = models.TrialModel.__table__
@@ -103,5 +135,19 @@ optuna_steps = models.TrialIntermediateValueModel.__table__
 optuna_user_attributes = models.TrialUserAttributeModel.__table__
 optuna_system_attributes = models.TrialSystemAttributeModel.__table__
 
-upgrades: dict[int, Callable[[Connection], None]] = {}
-"""From version n to n + 1. Version 1 is the first; the first upgrade will be ``upgrades[1]``."""
+
+def _to_2(connection: Connection) -> None:
+    """Processes that show signs of life, artifact stores, and an index that the counts of a study read alone."""
+    for statement in (
+        "ALTER TABLE nasmod_studies ADD COLUMN artifacts TEXT",
+        "ALTER TABLE nasmod_studies ADD COLUMN workers_per_device INTEGER NOT NULL DEFAULT 1",
+        "ALTER TABLE candidates ADD COLUMN ended_at FLOAT",
+        "DROP INDEX candidates_by_state",
+        "CREATE INDEX candidates_by_state_and_role ON candidates (study, state, role)",
+    ):
+        connection.execute(text(statement))
+    metadata.create_all(connection, [processes, artifacts])
+
+
+upgrades: dict[int, Callable[[Connection], None]] = {1: _to_2}
+"""From version n to n + 1. tests/study/databases holds a file of every older version."""

@@ -7,20 +7,22 @@ starts every lease again, so that an outage of the database expires nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import Generic, TypeVar
 
 Beat = tuple[int, int]  # token, beat
+K = TypeVar("K", bound=Hashable)
 
 
-class Watch:
+class Watch(Generic[K]):
     """Remembers since when each (token, beat) has stood unchanged."""
 
     def __init__(self, lease_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.lease_seconds, self._clock = lease_seconds, clock
-        self._since: dict[int, tuple[Beat, float]] = {}
+        self._since: dict[K, tuple[Beat, float]] = {}
         self._polled: float | None = None
 
-    def expired(self, seen: Mapping[int, Beat]) -> dict[int, Beat]:
+    def expired(self, seen: Mapping[K, Beat]) -> dict[K, Beat]:
         """What of `seen` has not changed for a whole lease; call it several times a lease.
 
         >>> times = iter([0.0, 1.0, 2.0])
@@ -33,11 +35,7 @@ class Watch:
             self._since.clear()  # this process was away itself: what it saw before proves nothing
         self._polled = now
         self._since = {
-            candidate: self._since[candidate]
-            if candidate in self._since and self._since[candidate][0] == beat
-            else (beat, now)
-            for candidate, beat in seen.items()
+            key: self._since[key] if key in self._since and self._since[key][0] == beat else (beat, now)
+            for key, beat in seen.items()
         }
-        return {
-            candidate: beat for candidate, (beat, since) in self._since.items() if now - since >= self.lease_seconds
-        }
+        return {key: beat for key, (beat, since) in self._since.items() if now - since >= self.lease_seconds}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 
 import pytest
 from optuna.trial import TrialState
@@ -49,7 +48,7 @@ def claimed(stored, context, proposal=None, worker="w"):
 
 
 def training(stored, context, held, asked=None):
-    return CandidateTraining(context, stored.database, held, "cpu", asked or Asked(), threading.Event())
+    return CandidateTraining(context, stored.database, held, "cpu", asked or Asked())
 
 
 def without_times(curve):

@@ -85,7 +85,7 @@ def test_a_stale_worker_can_write_nothing(study, file_one, claim_one, stale):
             "finish": lambda: finish(study, old, weights=b"stale"),
             "fail": lambda: protocol.fail(study.database, old, "stale"),
             "hand_back": lambda: protocol.hand_back(study.database, old, [], b"stale"),
-            "beat": lambda: protocol.beat(study.database, old),
+            "beat": lambda: study.database.transact(lambda connection: protocol.fence(connection, old)),
         }[stale]()
     assert everything(study) == before
     finish(study, new)
@@ -103,7 +103,7 @@ def test_a_live_candidate_is_never_swept(study, file_one, claim_one):
     file_one()
     held = claim_one("w")
     seen = protocol.running(study.database, study.id)[held.id]
-    protocol.beat(study.database, held)
+    study.database.transact(lambda connection: protocol.fence(connection, held))
     assert not protocol.sweep(study.database, held.id, *seen)
     finish(study, held)
 

@@ -44,7 +44,7 @@ def test_processes_that_start_at_once_make_one_database_and_one_study(tmp_path: 
 def test_writers_queue_and_readers_do_not(tmp_path: Path):
     database = Database.create(str(tmp_path / "a.db"))
     with database.engine.connect().execution_options(nasmod_writing=True) as writer, writer.begin():
-        assert database.read(lambda connection: connection.scalar(select(tables.schema.c.version))) == 1
+        assert database.read(lambda connection: connection.scalar(select(tables.schema.c.version))) == tables.SCHEMA_VERSION
     database.close()
 
 
@@ -79,7 +79,7 @@ def test_a_newer_database_is_refused(tmp_path: Path):
     database = Database.create(str(tmp_path / "a.db"))
     database.transact(lambda connection: connection.execute(tables.schema.update().values(version=99)))
     database.close()
-    with pytest.raises(StorageError, match=r"version 99; this nasmod reads up to 1\. Upgrade nasmod"):
+    with pytest.raises(StorageError, match=r"version 99; this nasmod reads up to 2\. Upgrade nasmod"):
         Database.open(str(tmp_path / "a.db"))
 
 

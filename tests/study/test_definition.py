@@ -108,7 +108,7 @@ def test_the_same_definition_joins_and_another_is_refused_with_the_difference(tm
 def test_the_budget_is_absolute_and_may_only_be_raised(tmp_path: Path):
     database = Database.create(str(tmp_path / "a.db"))
     study = create_or_join(database, read(write(tmp_path, GOOD)), "f" * 64, {})
-    stored.move_on(study, "ended", "the budget is reached")
+    stored.move_on(study, "searching", "ended", "the budget is reached")
     stored.raise_budget(study, 5, None)
     assert stored.status(study).state == "ended"
     stored.raise_budget(study, 8, None)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from nasmod import registry
-from nasmod.errors import StorageError
+from nasmod.errors import StorageError, StorageFullError
 from nasmod.measures import Evaluation, measure_all
 from nasmod.networks import Network, build
 from nasmod.search.asking import Asked
@@ -71,6 +71,9 @@ class CandidateTraining:
         except HandBack:
             self.interruptible = False
             candidates.hand_back(self.database, self.held, self.snapshot_curve, self.snapshot)
+        except StorageFullError as error:  # stored as soon as there is space for so little
+            self.interruptible = False
+            candidates.fail(self.database, self.held, str(error))
         except (ClaimLost, StorageError):
             raise
         except TrainingFailed as failure:

@@ -92,8 +92,9 @@ class Controller:
     def _sweep(self) -> None:
         """Take from its worker each candidate that gave no sign of life for a whole lease; forget silent processes."""
         running = candidates.running(self.study.database, self.study.id)
+        before = time.monotonic() + self.watch.lease_seconds / 2
         for candidate, (token, beat) in self.watch.expired(running).items():
-            candidates.sweep(self.study.database, candidate, token, beat)
+            candidates.sweep(self.study.database, candidate, token, beat, before)
         silent = self.process_watch.expired(processes.beats(self.study.database, self.study.id))
         if silent:
             processes.leave(self.study.database, self.study.id, silent)

@@ -9,6 +9,8 @@ overwrite its successor. A lost acknowledgement is resolved by reading the row a
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -163,7 +165,8 @@ def report(
 ) -> list[RungResult]:
     """Store the curve so far, the rung's result and a checkpoint if one is due; returns the others' results there.
 
-    `score` becomes the trial's intermediate value at this epoch. Raises `ClaimLost`.
+    `score` becomes the trial's intermediate value at this epoch. Raises `ClaimLost`, and `StorageFullError` where a
+    checkpoint finds no space.
     """
     epoch = len(curve)
 
@@ -186,7 +189,7 @@ def report(
         connection.execute(insert(rungs).values(candidate=held.id, study=study, epoch=epoch, result=rung.to_json()))
         return [RungResult.from_json(text) for text in others]
 
-    return database.transact(work)
+    return database.transact(work, wait_for_space=checkpoint is None)
 
 
 def finish(
@@ -199,7 +202,10 @@ def finish(
     fraction_left: float = 0.0,
     weights: bytes | None = None,
 ) -> None:
-    """Store a trained candidate: its result (measures, standard errors, score …), its weights, Optuna's values."""
+    """Store a trained candidate: its result (measures, standard errors, score …), its weights, Optuna's values.
+
+    Raises `ClaimLost`, and `StorageFullError` where the weights find no space.
+    """
 
     def work(connection: Connection) -> None:
         if _already_ended(connection, held):
@@ -222,7 +228,7 @@ def finish(
             attributes = {**result["measures"], **({"reason": stopped} if stopped else {})}
             projection.complete(connection, held.trial, values, fraction_left=fraction_left, attributes=attributes)
 
-    database.transact(work)
+    database.transact(work, wait_for_space=weights is None)
 
 
 def fail(database: Database, held: Claim, reason: str, detail: str = "") -> None:
@@ -262,13 +268,16 @@ def hand_back(database: Database, held: Claim, curve: Sequence[Mapping[str, floa
     database.transact(work)
 
 
-def sweep(database: Database, candidate: int, token: int, last_beat: int) -> bool:
+def sweep(database: Database, candidate: int, token: int, last_beat: int, before: float = math.inf) -> bool:
     """Take a candidate from a worker that gave no sign of life for a whole lease; False if it has meanwhile.
 
-    It is queued again, or failed when it was its second attempt.
+    It is queued again, or failed when it was its second attempt. Nothing is taken at or after `before` (monotonic
+    seconds): who had to wait so long for the database has no proof any more, since the workers had to wait too.
     """
 
     def work(connection: Connection) -> bool:
+        if time.monotonic() >= before:
+            return False
         row = connection.execute(select(candidates).where(candidates.c.id == candidate)).first()
         if row is None or (row.state, row.token, row.beat) != ("running", token, last_beat):
             return False

@@ -47,7 +47,13 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a study may lie: a new file, or a new database of the server."""
     if request.param == "sqlite":
         return str(tmp_path / "a.db")
-    url = make_url(request.getfixturevalue("postgresql"))
+    return str(request.getfixturevalue("empty_postgresql"))
+
+
+@pytest.fixture
+def empty_postgresql(postgresql: str) -> str:
+    """The URL of a new database of the server."""
+    url = make_url(postgresql)
     name = f"test_{uuid.uuid4().hex}"
     engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:

@@ -65,7 +65,16 @@ def train(
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
             return _train(network, dataset, settings, seed, on_epoch, penalty, device, checkpoint)
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise TrainingFailed(f"Out of memory on {device}: {str(error).splitlines()[0]}") from error
+        raise _out_of_memory(device, error) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # how torch says it on a CPU
+            raise
+        raise _out_of_memory(device, error) from error
+
+
+def _out_of_memory(device: torch.device, error: Exception) -> TrainingFailed:
+    message = str(error).strip().splitlines() or ["no more is known"]
+    return TrainingFailed(f"Out of memory on {device}: {message[0]}")
 
 
 def _train(

@@ -1,0 +1,254 @@
+"""What goes wrong around a study: a database that goes away, a full disk, candidates that crash, hang or eat memory."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nasmod.search.context import bring_to_life
+from nasmod.study import Database, Proposal, candidate_key, candidates, create_or_join, processes, records
+from nasmod.study.database import copy
+from nasmod.study.stored import status
+from nasmod.topology import Node, Topology
+from tests.postgresql import Cluster, binaries, cluster
+
+SEARCH = """
+import logging, sys
+from nasmod.search.run import run
+from nasmod.study import Database, open_study
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    study = open_study(Database.open(sys.argv[1]), "small")
+    print(run(study, workers=2, lease_seconds=float(sys.argv[2])))
+"""
+
+
+def search(storage: str, folder: Path, lease_seconds: float = 3.0, **options) -> subprocess.Popen[str]:
+    """A search of the study ``small`` by a supervisor and two workers, as a process group of its own."""
+    script = folder / "search.py"
+    script.write_text(SEARCH)
+    return subprocess.Popen(
+        [sys.executable, str(script), storage, str(lease_seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        cwd=folder,
+        **options,
+    )
+
+
+def wait_until(condition, process: subprocess.Popen[str], seconds: float = 180.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        assert process.poll() is None, "the search has ended"
+        time.sleep(0.05)
+
+
+def logs_of(folder: Path) -> str:
+    return "\n".join(path.read_text() for path in sorted(folder.rglob("*.log")))
+
+
+@pytest.fixture
+def postgresql_cluster() -> Iterator[Cluster]:
+    """A server of the test's own, to be stopped in the middle."""
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed here; CI installs it")
+    with cluster() as made:
+        yield made
+
+
+def workers_of(stored) -> set[str]:
+    return {seen.process.name for seen in processes.at_work(stored.database, stored.id)}
+
+
+@pytest.mark.slow
+def test_a_server_that_restarts_and_goes_away_for_a_minute_costs_nothing(make_study, postgresql_cluster, tmp_path):
+    """No process dies, no lease is taken, no epoch is trained twice, though the outage is twenty leases long."""
+    study = make_study(trials=6, epochs=150, strategy="evolution", references="true")
+    database = Database.create(postgresql_cluster.url)
+    stored = create_or_join(database, study, bring_to_life(study).dataset.fingerprint, {})
+    process = search(postgresql_cluster.url, tmp_path)
+
+    def epochs() -> int:
+        return sum(len(record.curve) for record in records.read_records(stored))
+
+    wait_until(lambda: epochs() > 5 and len(workers_of(stored)) == 3, process)
+    before, trained = workers_of(stored), epochs()
+    for mode in ("fast", "immediate"):  # an order, then a crash
+        postgresql_cluster.stop(mode)
+        postgresql_cluster.start()
+        wait_until(lambda trained=trained: epochs() > trained, process)
+        trained = epochs()
+    postgresql_cluster.stop("fast")
+    time.sleep(60)
+    assert process.poll() is None
+    postgresql_cluster.start()
+    wait_until(lambda: epochs() > trained, process)
+    assert workers_of(stored) == before
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, logs_of(tmp_path)
+    assert "6 candidates were trained" in out
+    found = records.read_records(stored)
+    assert {record.attempts for record in found if record.state in ("finished", "stopped")} == {1}
+    for record in found:
+        if record.state in ("finished", "stopped"):
+            assert [point["epoch"] for point in record.curve] == list(range(1, len(record.curve) + 1))
+    assert status(stored).running == 0
+    assert "Traceback" not in logs_of(tmp_path)
+    database.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("this user may not mount a file system")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(file) -> None:
+    while True:
+        file.write(bytes(4096))
+        file.flush()
+
+
+@pytest.mark.slow
+def test_a_full_disk_fails_the_candidate_and_work_goes_on_when_there_is_space_again(make_study, small_disk, tmp_path):
+    study = make_study(trials=8, epochs=6, references="true")
+    stored = create_or_join(
+        database := Database.create(str(small_disk / "small.db")), study, bring_to_life(study).dataset.fingerprint, {}
+    )
+    process = search(database.url, tmp_path)
+    wait_until(lambda: status(stored).trained >= 1, process)
+    ballast = small_disk / "ballast"
+    with ballast.open("wb") as file, pytest.raises(OSError, match="No space left"):
+        fill(file)
+    time.sleep(15)  # several leases: nobody can write, so nobody shows a sign of life
+    assert process.poll() is None
+    with sqlite3.connect(f"file:{small_disk / 'small.db'}?mode=ro", uri=True) as reader:
+        assert reader.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    reader.close()
+    ballast.unlink()
+    copy_of_all = tmp_path / "copy.db"
+    # what is kept grows with every candidate: a disk of 3 MB soon is too small for the study itself, so it is enlarged
+    subprocess.run(["mount", "-o", "remount,size=60m", small_disk], check=True)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, logs_of(tmp_path) + logs_of(small_disk)
+    assert "8 candidates were trained" in out
+    failed = [record for record in records.read_records(stored) if record.state == "failed"]
+    assert failed
+    assert all(record.reason.startswith("No space is left for the database") for record in failed)
+    copy(database, copy_of_all)
+    with sqlite3.connect(copy_of_all) as reader:
+        assert reader.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    reader.close()
+    database.close()
+
+
+KINDS = """
+import ctypes, math, time
+import nasmod
+from nasmod.modules import Parameters
+
+class Nothing(Parameters):
+    pass
+
+def trouble(name, forward):
+    class Kind:
+        '''A kind that goes wrong as soon as it computes on real numbers.'''
+        Parameters = Nothing
+        accepts = (1,)
+        def output_shape(self, shape, params):
+            return shape
+        def arguments(self, shape, params):
+            return {}
+        def network(self):
+            import torch
+            class Trouble(torch.nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.scale = torch.nn.Parameter(torch.ones(1))
+                def forward(self, x):
+                    return (x if x.device.type == "meta" else forward(x)) * self.scale
+            return Trouble
+    nasmod.register("kind", name, Kind, Nothing)
+
+trouble("crashing", lambda x: ctypes.string_at(0))
+trouble("endless", lambda x: time.sleep(10_000))
+trouble("greedy", lambda x: x.new_ones(10**11).sum())
+trouble("undefined", lambda x: x * math.nan)
+"""
+
+SPACE = """
+[modules]
+min = 1
+max = 2
+[kinds.dense]
+width = [8, 16, 32]
+[kinds.crashing]
+[kinds.endless]
+[kinds.greedy]
+[kinds.undefined]
+[wiring]
+edges = "free"
+merge = "sum"
+"""
+
+DENSE = {"width": 16, "depth": 1, "activation": "relu", "normalisation": "none", "residual": False}
+WORKER_BYTES = 12 * 2**30  # of address space; a worker needs a part of it, 10^11 numbers need 400 GB
+
+
+@pytest.mark.slow
+def test_candidates_that_crash_hang_or_eat_memory_fail_with_their_reason(make_study, start, tmp_path):
+    """They come first in the queue; the study goes on and trains what can be trained."""
+    (tmp_path / "troubles.py").write_text(KINDS)
+    (tmp_path / "troubles.toml").write_text(SPACE)
+    values = {"space": "troubles.toml", "top": "plugins = ['troubles.py']", "trials": 1}
+    study = make_study(**values)
+    study = study.model_copy(update={"training": study.training.model_copy(update={"seconds_per_epoch": 0.5})})
+    stored, context = start(study)
+    keys = {}
+    for kind in ("crashing", "endless", "greedy", "undefined", "dense"):
+        params = DENSE if kind == "dense" else {}
+        nodes = (
+            Node("input", (), {"name": "x"}), Node(kind, (0,), params), Node("output", (1,), {"name": "y"})
+        )  # fmt: skip
+        topology = Topology(nodes)
+        keys[kind] = candidate_key(topology, {})
+        parameters = context.space.encode(topology, {})
+        assert candidates.propose(stored.database, stored.id, keys[kind], Proposal(topology), parameters)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (WORKER_BYTES, WORKER_BYTES))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    process = search(stored.database.url, tmp_path, preexec_fn=limit)
+    out, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, logs_of(tmp_path)
+    assert "1 candidates were trained" in out
+    found = {record.key: record for record in records.read_records(stored)}
+    reasons = {kind: (found[key].state, found[key].attempts, found[key].reason) for kind, key in keys.items()}
+    assert reasons["dense"][0] == "finished"
+    assert reasons["crashing"] == (
+        "failed", 2, "its worker died in 2 attempts, the last time: killed by SIGSEGV"
+    )  # fmt: skip
+    assert reasons["endless"][:2] == ("failed", 1)
+    assert "hung: nothing happened for" in reasons["endless"][2]
+    assert reasons["greedy"][:2] == ("failed", 1)
+    assert reasons["greedy"][2].startswith("Out of memory on cpu")
+    assert reasons["undefined"][:2] == ("failed", 1)
+    assert "not finite" in reasons["undefined"][2]

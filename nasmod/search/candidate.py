@@ -6,13 +6,14 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
 from nasmod import registry
-from nasmod.errors import StorageError, StorageFullError
+from nasmod.errors import ArtifactError, StorageError, StorageFullError
 from nasmod.measures import Evaluation, measure_all
 from nasmod.networks import Network, build
 from nasmod.search.asking import Asked
@@ -47,9 +48,11 @@ class CandidateTraining:
         held: Claim,
         device: str,
         asked_to_end: Asked,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
         self.context, self.database, self.held, self.device = context, database, held, device
         self.asked_to_end, self.lost = asked_to_end, threading.Event()
+        self.checkpoint_seconds = checkpoint_seconds
         self.settings = TrainingSettings.model_validate(
             {**context.study.training.model_dump(), **held.proposal.settings}
         )
@@ -58,8 +61,8 @@ class CandidateTraining:
         self.rungs = self.rule.rungs(self.settings.epochs) if held.role == "search" else ()
         self.rung_results = list(held.rung_results)
         self.rung_measured: Measured = ({}, {})
-        self.snapshot = held.checkpoint
-        self.snapshot_curve: tuple[Mapping[str, float], ...] = held.curve
+        # curve and state that would be handed back: one value, since another thread may do it (`give_back`)
+        self.snapshot: tuple[tuple[Mapping[str, float], ...], bytes | None] = held.curve, held.checkpoint
         self.snapshot_at = self.checkpoint_at = self.progressed_at = time.monotonic()
         self.seed = derive(context.study.seed, held.key)
         self.interruptible = False  # true while an epoch is trained: then an order to end may raise `HandBack`
@@ -70,8 +73,8 @@ class CandidateTraining:
             self._train()
         except HandBack:
             self.interruptible = False
-            candidates.hand_back(self.database, self.held, self.snapshot_curve, self.snapshot)
-        except StorageFullError as error:  # stored as soon as there is space for so little
+            candidates.hand_back(self.database, self.held, *self.snapshot)
+        except (StorageFullError, ArtifactError) as error:  # stored as soon as there is space for so little
             self.interruptible = False
             candidates.fail(self.database, self.held, str(error))
         except (ClaimLost, StorageError):
@@ -83,6 +86,12 @@ class CandidateTraining:
             self.interruptible = False
             reason = f"{type(error).__name__}: {_first_line(error)}"
             candidates.fail(self.database, self.held, reason, traceback.format_exc())
+
+    def give_back(self) -> None:
+        """Hand the candidate back from another thread than the one that trains it, whose work is then dropped."""
+        with suppress(ClaimLost):  # it has just ended, or is another worker's
+            candidates.hand_back(self.database, self.held, *self.snapshot)
+        self.lost.set()
 
     def _train(self) -> None:
         plan = self.context.plan(self.held.proposal.topology)
@@ -140,13 +149,13 @@ class CandidateTraining:
             raise ClaimLost
         now, last = time.monotonic(), epoch.number == self.settings.epochs
         rung = self._rung_result(epoch, network, cheap) if epoch.number in self.rungs else None
-        due = not last and now - self.checkpoint_at >= CHECKPOINT_SECONDS
+        due = not last and now - self.checkpoint_at >= self.checkpoint_seconds
         if due or now - self.snapshot_at >= SNAPSHOT_SECONDS:
-            self.snapshot, self.snapshot_curve, self.snapshot_at = epoch.state(), epoch.curve, now
+            self.snapshot, self.snapshot_at = (epoch.curve, epoch.state()), now
         if due:
             self.checkpoint_at = now
         others = candidates.report(
-            self.database, self.held, epoch.curve, epoch.validation_accuracy, rung, self.snapshot if due else None
+            self.database, self.held, epoch.curve, epoch.validation_accuracy, rung, self.snapshot[1] if due else None
         )
         reason = None
         if rung is not None:

@@ -1,4 +1,4 @@
-"""Where workers run: processes of this machine, each pinned to its device. The only room that reads the environment."""
+"""Where workers run: processes of this machine, each pinned to its device. It and `ray` read the environment."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from nasmod.errors import StudyError
+from nasmod.search import hardware
+from nasmod.search.candidate import CHECKPOINT_SECONDS
 from nasmod.search.worker import HUNG, USER_ERROR, Orders
 from nasmod.study import StoredStudy, candidates, processes
 
@@ -22,21 +25,43 @@ QUICK_DEATHS = 3  # so many in a row with no candidate to blame, and a worker is
 ENDING_SECONDS = 20.0  # how long workers may take to hand their candidates back
 
 
+# one thread a worker and a worker a core beats one worker with two threads
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class Place(Protocol):
+    """Where the workers of one supervisor run: they are started when it is made."""
+
+    @property
+    def count(self) -> int:
+        """How many workers there are."""
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether every worker said that there is nothing left to do."""
+
+    def watch(self, more_to_do: bool) -> None:
+        """Have those work again that died, or that ended too early. Raises `StudyError` when one cannot work."""
+
+    def end(self) -> None:
+        """Ask all to hand back and end, and wait for it, `ENDING_SECONDS` at most."""
+
+
 def devices(workers: int | str, workers_per_device: int = 1) -> list[str]:
-    """One device a worker. ``auto``: `workers_per_device` on each GPU, else one on each core; a number shares them."""
+    """One device a worker, as this machine names it: ``cpu``, ``cuda:1``, or ``cuda:`` and the GPU's UUID.
+
+    ``auto``: `workers_per_device` on each GPU, else one on each core; a number shares the GPUs out.
+    """
     import torch
 
-    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    # counts without waking a GPU; CUDA itself, which would hold memory of each, is never touched here
+    visible = hardware.gpus(torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    gpus = [f"cuda:{name}" for name in visible]
     if workers == "auto":
-        return gpus * workers_per_device or ["cpu"] * cores()
+        return gpus * workers_per_device or ["cpu"] * hardware.cores()
     if not isinstance(workers, int) or workers < 1:
         raise StudyError(f"--workers takes a number from 1, or 'auto', not '{workers}'.")
     return [gpus[index % len(gpus)] if gpus else "cpu" for index in range(workers)]
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass
@@ -48,7 +73,6 @@ class LocalWorker:
     """
 
     orders: Orders
-    gpu: str | None  # what CUDA_VISIBLE_DEVICES is set to
     log: Path
     on_death: Callable[[str, str], int]
     process: subprocess.Popen[bytes] | None = None
@@ -59,9 +83,10 @@ class LocalWorker:
     def start(self) -> None:
         """Start a process under a new name; its orders go through standard input: no password is in its title."""
         self.orders = dataclasses.replace(self.orders, name=processes.new_name())
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.orders.threads)}
-        if self.gpu is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = self.gpu
+        environment = {**os.environ, **dict.fromkeys(THREADS, str(self.orders.threads))}
+        kind, _, gpu = self.orders.device.partition(":")
+        if kind == "cuda":  # a worker sees its own GPU alone
+            environment["CUDA_VISIBLE_DEVICES"] = gpu
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             self.log.touch()
@@ -147,6 +172,11 @@ class Machine:
 
     workers: list[LocalWorker] = field(default_factory=list)
 
+    @property
+    def count(self) -> int:
+        """How many workers there are."""
+        return len(self.workers)
+
     def watch(self, more_to_do: bool) -> None:
         """Look after every worker."""
         for worker in self.workers:
@@ -166,7 +196,13 @@ class Machine:
             worker.wait(deadline)
 
 
-def start_workers(study: StoredStudy, workers: int | str, beat_seconds: float, logs: Path) -> Machine:
+def start_workers(
+    study: StoredStudy,
+    workers: int | str,
+    beat_seconds: float,
+    logs: Path,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Machine:
     """Start the workers of this machine, each with a log file of its own in `logs`."""
 
     def on_death(name: str, how: str) -> int:
@@ -175,18 +211,18 @@ def start_workers(study: StoredStudy, workers: int | str, beat_seconds: float, l
 
     machine = Machine()
     for index, device in enumerate(devices(workers, study.workers_per_device)):
-        gpu = device.removeprefix("cuda:") if device.startswith("cuda") else None
         log = (logs / f"{processes.machine()}-{os.getpid()}-worker-{index}.log").absolute()
         orders = Orders(
             name="",  # each process gets its own
             storage=study.database.url,
             study=study.name,
-            device="cuda:0" if gpu is not None else "cpu",  # a worker sees only its own GPU, the first it sees
+            device=device,
             threads=1,
             beat_seconds=beat_seconds,
             log=str(log),
+            checkpoint_seconds=checkpoint_seconds,
         )
-        worker = LocalWorker(orders, gpu, log, on_death)
+        worker = LocalWorker(orders, log, on_death)
         machine.workers.append(worker)
         worker.start()
     return machine

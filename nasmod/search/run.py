@@ -1,7 +1,8 @@
-"""Searching with the workers of this machine: start them, steer the study if nobody else does, and end cleanly."""
+"""Searching with workers of this machine, or of a Ray cluster: start them, steer the study if nobody else does, end."""
 
 from __future__ import annotations
 
+import importlib
 import signal
 import threading
 import time
@@ -11,17 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from nasmod.errors import StudyError, unknown
+from nasmod.search import places
 from nasmod.search.asking import Asked
+from nasmod.search.candidate import CHECKPOINT_SECONDS
 from nasmod.search.context import Context, bring_to_life
 from nasmod.search.controller import TICK_SECONDS, Controller
-from nasmod.search.places import start_workers
+from nasmod.search.places import Place
 from nasmod.search.worker import ENDING_RETRY_SECONDS
 from nasmod.study import Database, Record, Status, StoredStudy, processes, stored
 from nasmod.study.database import sqlite_path
 from nasmod.study.processes import Process
+from nasmod.study.watch import LEASE_SECONDS
 
-LEASE_SECONDS = 15.0
 PROGRESS_SECONDS = 0.5
+ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,13 @@ def run(
     on_progress: Callable[[Progress], None] | None = None,
     context: Context | None = None,
     lease_seconds: float = LEASE_SECONDS,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    engine: str = "local",
+    address: str | None = None,
 ) -> str:
     """Search until the study has ended; returns the reason in words.
 
+    `engine` is where workers run: ``local``, or ``ray`` for the Ray cluster at `address`.
     SIGINT and SIGTERM end it early: the workers hand their candidates back, and `KeyboardInterrupt` is raised.
     Raises a `NasmodError` when the data have changed or no worker can work.
     """
@@ -55,26 +64,54 @@ def run(
     began = told = time.monotonic()
     beaten = 0.0
     with _interruptible(study.database) as asked_to_end:
-        machine = start_workers(study, workers, lease_seconds / 5, log_folder(study))
-        controller = Controller(context, study, supervisor.name, len(machine.workers), lease_seconds)
+        place = start_workers(study, workers, lease_seconds / 5, checkpoint_seconds, engine, address)
+        controller = Controller(context, study, supervisor.name, place.count, lease_seconds)
         try:
             while not asked_to_end.is_set():
                 if time.monotonic() - beaten >= lease_seconds / 5:
                     beaten = time.monotonic()
                     processes.sign_of_life(study.database, study.id, supervisor)
                 status = controller.tick()
-                machine.watch(more_to_do=status.state in ("searching", "repeating"))
+                place.watch(more_to_do=status.state in ("searching", "repeating"))
                 if on_progress is not None and time.monotonic() - told >= PROGRESS_SECONDS:
                     told = time.monotonic()
-                    on_progress(Progress(status, controller.reader.read(), len(machine.workers), told - began))
-                if status.state == "ended" and machine.all_ended:
+                    on_progress(Progress(status, controller.reader.read(), place.count, told - began))
+                if status.state == "ended" and place.all_ended:
                     return status.reason or "it has ended"
                 asked_to_end.wait(TICK_SECONDS)
         finally:
-            machine.end()
+            place.end()
             controller.release()
             processes.leave(study.database, study.id, [supervisor.name])
     raise KeyboardInterrupt
+
+
+def check_engine(engine: str, address: str | None) -> None:
+    """Raise `StudyError` when there is no such engine, it is not installed, or it takes no address."""
+    if engine not in ENGINES:
+        raise StudyError(unknown("engine", engine, ENGINES))
+    if engine == "ray":
+        importlib.import_module("nasmod.search.ray")  # says how Ray is installed where it is not
+    elif address is not None:
+        raise StudyError(f"--address is where a Ray cluster is: it goes with --engine ray, not with '{engine}'.")
+
+
+def start_workers(
+    study: StoredStudy,
+    workers: int | str,
+    beat_seconds: float,
+    checkpoint_seconds: float,
+    engine: str,
+    address: str | None,
+) -> Place:
+    """Start the workers of this supervisor where they are to run."""
+    check_engine(engine, address)
+    given = (study, workers, beat_seconds, log_folder(study), checkpoint_seconds)
+    if engine == "ray":
+        from nasmod.search import ray
+
+        return ray.start_workers(*given, address)
+    return places.start_workers(*given)
 
 
 def log_folder(study: StoredStudy) -> Path:

@@ -17,12 +17,13 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from types import FrameType
+from typing import Self
 
 import torch
 
 from nasmod.errors import NasmodError
 from nasmod.search.asking import Asked
-from nasmod.search.candidate import CandidateTraining, HandBack
+from nasmod.search.candidate import CHECKPOINT_SECONDS, CandidateTraining, HandBack
 from nasmod.search.context import Context, bring_to_life
 from nasmod.study import Database, StoredStudy, candidates, open_study, processes, status, stored
 from nasmod.study.candidates import Claim, ClaimLost
@@ -39,7 +40,8 @@ log = logging.getLogger("nasmod.worker")
 
 @dataclass(frozen=True)
 class Orders:
-    """What a worker is told: its name, where the study lies, its device, its log, how often to give a sign of life."""
+    """What a worker is told: its name, where the study lies, its device as its machine names it (``cpu``, ``cuda:1``),
+    its log, how often to give a sign of life."""
 
     name: str
     storage: str
@@ -48,6 +50,12 @@ class Orders:
     threads: int
     beat_seconds: float
     log: str | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS  # how often a checkpoint is stored at most
+
+    @property
+    def torch_device(self) -> str:
+        """Its device as the worker's process sees it, which has no other GPU."""
+        return "cuda:0" if self.device.startswith("cuda") else "cpu"
 
     def to_json(self) -> str:
         """One line."""
@@ -69,6 +77,16 @@ class Worker:
         self.asked_to_end = Asked()
         self.training: CandidateTraining | None = None
 
+    @classmethod
+    def of(cls, orders: Orders) -> Self:
+        """A worker ready to `run`. Raises `NasmodError` when the study cannot be worked on from here."""
+        torch.set_num_threads(orders.threads)
+        database = Database.open(orders.storage)
+        study = open_study(database, orders.study)
+        context = bring_to_life(study.study)
+        stored.check_data(study, context.dataset.fingerprint)
+        return cls(orders, study, context)
+
     def ask_to_end(self, number: int, frame: FrameType | None) -> None:
         """Signal handler: end after handing back, in the middle of an epoch if need be, never in a transaction."""
         self.asked_to_end.set()
@@ -76,6 +94,10 @@ class Worker:
         if self.training is not None and self.training.interruptible:
             self.training.interruptible = False
             raise HandBack
+
+    def halt(self) -> None:
+        """Ask it to end from a thread of its own process: by the signal that breaks into an epoch."""
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def run(self) -> None:
         """The loop. Raises `NasmodError` when the database is gone for good."""
@@ -98,7 +120,14 @@ class Worker:
             processes.leave(self.database, self.study.id, [self.process.name])
 
     def _train(self, held: Claim) -> None:
-        self.training = CandidateTraining(self.context, self.database, held, self.orders.device, self.asked_to_end)
+        self.training = CandidateTraining(
+            self.context,
+            self.database,
+            held,
+            self.orders.torch_device,
+            self.asked_to_end,
+            self.orders.checkpoint_seconds,
+        )
         try:
             self.training.run()
         except ClaimLost:
@@ -115,7 +144,7 @@ class Worker:
                     self.database, self.study.id, self.process, None if training is None else training.held
                 )
                 if state in ("halting", "gone"):
-                    os.kill(os.getpid(), signal.SIGTERM)
+                    self.halt()
                 if training is not None:
                     self._end_if_hung(training)
             except ClaimLost:
@@ -144,13 +173,8 @@ def main() -> None:
     """Entry of the process: orders on standard input, what happens on standard error."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     orders = Orders.from_json(sys.stdin.readline())
-    torch.set_num_threads(orders.threads)
     try:
-        database = Database.open(orders.storage)
-        study = open_study(database, orders.study)
-        context = bring_to_life(study.study)
-        stored.check_data(study, context.dataset.fingerprint)
-        worker = Worker(orders, study, context)
+        worker = Worker.of(orders)
         signal.signal(signal.SIGTERM, worker.ask_to_end)
         signal.signal(signal.SIGINT, worker.ask_to_end)
         threading.Thread(target=_end_with_parent, daemon=True).start()

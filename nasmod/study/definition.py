@@ -1,6 +1,6 @@
 """Study: what a study file says, checked when it is read. It knows nothing of databases.
 
-A study's *definition* is what makes two studies the same one: everything here but the amounts (`trials`, `hours`),
+A study's *definition* is what makes two studies the same one: everything here but the amounts (`AMOUNTS`),
 with the search space and the hashes of its plugins written out, so that no other file is needed to go on.
 """
 
@@ -22,7 +22,8 @@ from nasmod.space import SpaceFile
 from nasmod.training.settings import TrainingSettings
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-AMOUNTS = frozenset({"trials", "hours"})  # may be raised while a study lives: not part of its definition
+# may change while a study lives: not part of its definition
+AMOUNTS = frozenset({"trials", "hours", "workers_per_device"})
 MOST_TRIALS = 2**31 - 1  # what a database's integer holds
 
 DEFAULT_MEASURES: dict[str, dict[str, Any]] = {
@@ -56,6 +57,9 @@ class Study(BaseModel):
     hours: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="end the search after so many hours of searching"
     )
+    workers_per_device: int = Field(
+        1, ge=1, le=100, description="how many workers share a GPU where `--workers auto` counts them"
+    )
     space: dict[str, Any] = Field(description="the search space: a packaged name, a path, or its tables written out")
     data: dict[str, Any] = Field(description="the data set: `name` and its settings")
     training: TrainingSettings = TrainingSettings()
@@ -67,6 +71,12 @@ class Study(BaseModel):
     finalists: int = Field(3, ge=0, description="how many of the best are trained again with other seeds at the end")
     repeats: int = Field(3, ge=1, description="how often each finalist is trained in all")
     plugins: tuple[Plugin, ...] = ()
+    storage: str | None = Field(
+        None,
+        exclude=True,  # it may hold a password: it is never part of what is stored or compared
+        repr=False,
+        description="where `start` keeps it: a database URL, or an SQLite file's path from this file's folder",
+    )
 
     @field_validator("data", "strategy", "stopping")
     @classmethod
@@ -125,6 +135,8 @@ def read(study: str | Path, **changes: Any) -> Study:
     if isinstance(table.get("data"), dict) and "name" in table["data"]:
         # paths beside the study file become absolute: the study is resumed from anywhere
         table["data"] = dataset_settings(table["data"], here).model_dump(mode="json", exclude_unset=True)
+    if isinstance(table.get("storage"), str) and table["storage"] and "://" not in table["storage"]:
+        table["storage"] = str((here / table["storage"]).absolute())
     return check(table, str(path))
 
 

@@ -1,0 +1,311 @@
+"""Workers as actors of a Ray cluster: Ray finds them a machine and a device and starts their process again when it
+died; the database keeps the truth. It alone imports `ray`."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import os
+import platform
+import signal
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from nasmod.errors import NasmodError, StudyError
+from nasmod.search.candidate import CHECKPOINT_SECONDS
+from nasmod.search.places import ENDING_SECONDS, QUICK_DEATH_SECONDS, QUICK_DEATHS, THREADS
+from nasmod.search.worker import ENDING_RETRY_SECONDS, Orders, Worker
+from nasmod.study import StoredStudy, candidates, processes
+from nasmod.study.database import sqlite_path
+
+try:
+    import ray
+    from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError
+except ImportError as error:
+    raise StudyError("--engine ray needs Ray: pip install 'nasmod[ray]'") from error
+
+REACHED_SECONDS = 5.0  # Ray itself tries an address for minutes
+ANSWER_SECONDS = 10.0  # who has not answered by then, when all are asked to end, was never given a place
+PORT = 6379  # Ray's own, where an address names none
+NONE_SEEN = ("auto", "local")  # addresses that name no machine
+
+
+class ActorWorker(Worker):
+    """A worker in a thread of an actor's process, where no signal reaches it: another thread hands back for it."""
+
+    def halt(self) -> None:
+        """Ask it to end, from another thread."""
+        self.asked_to_end.set()
+        self.database.retry_seconds = ENDING_RETRY_SECONDS
+        if (training := self.training) is not None:
+            training.give_back()
+
+
+class Actor:
+    """What runs in an actor's process: one worker. `end` is called beside `work`, in another thread."""
+
+    def __init__(self) -> None:
+        self.worker: ActorWorker | None = None
+        self.asked_to_end = False
+
+    def work(self, text: str) -> str | None:
+        """Work as the orders say until nothing is left to do. Returns what a person must mend, None for nothing."""
+        orders = Orders.from_json(text)
+        if self.worker is not None:  # the supervisor could not be reached for a while and took it for dead
+            self.worker.halt()
+        assert orders.log is not None
+        handler = _log_to(Path(orders.log))
+        if orders.device == "cuda":
+            orders = dataclasses.replace(orders, device=f"cuda:{os.environ.get('CUDA_VISIBLE_DEVICES', '0')}")
+        try:
+            worker = self.worker = ActorWorker.of(orders)
+            if self.asked_to_end:
+                worker.halt()
+            worker.run()
+            worker.database.close()
+            if self.worker is worker:
+                self.worker = None
+        except NasmodError as error:
+            return str(error)
+        finally:
+            logging.getLogger("nasmod").removeHandler(handler)
+            handler.close()
+        return None
+
+    def end(self) -> None:
+        """Hand back and end."""
+        self.asked_to_end = True
+        if (worker := self.worker) is not None:
+            worker.halt()
+
+
+@dataclass
+class RayWorker:
+    """One actor as its supervisor sees it: given orders, watched, given orders again when its process died."""
+
+    study: StoredStudy
+    orders: Orders
+    options: dict[str, Any]
+    actor: Any = None
+    call: Any = None  # the answer of `Actor.work` to come; None when it has said that there is nothing left to do
+    started: float = 0.0
+    quick_deaths: int = 0
+
+    def start(self) -> None:
+        """Have it work under a new name."""
+        if self.actor is None:
+            self.actor = ray.remote(**self.options)(Actor).remote()
+        self.orders = dataclasses.replace(self.orders, name=processes.new_name())
+        self.call = self.actor.work.remote(self.orders.to_json())
+        self.started = time.monotonic()
+
+    def watch(self, more_to_do: bool) -> None:
+        """Have it work again if it died, or ended too early. Raises `StudyError` when it cannot work."""
+        if self.call is None:
+            if more_to_do:
+                self.start()
+            return
+        done, _ = ray.wait([self.call], timeout=0)
+        if not done:
+            return
+        try:
+            words = ray.get(self.call)
+        except RayError as error:
+            self._died(error)
+            return
+        if words is not None:
+            raise StudyError(f"A worker cannot work: {words}")
+        self.call = None
+
+    def bury(self, how: str) -> int:
+        """Take what its process held; if it lives after all, it can store nothing more of it."""
+        processes.leave(self.study.database, self.study.id, [self.orders.name])
+        return candidates.bury(self.study.database, self.study.id, self.orders.name, how)
+
+    def _died(self, error: RayError) -> None:
+        memory = isinstance(error, OutOfMemoryError)
+        to_blame = self.bury("killed by Ray: memory ran out" if memory else "its actor died or was out of reach") > 0
+        quick = time.monotonic() - self.started < QUICK_DEATH_SECONDS
+        self.quick_deaths = self.quick_deaths + 1 if quick and not to_blame else 0
+        if self.quick_deaths >= QUICK_DEATHS:
+            last = str(error).strip().splitlines()[-1].strip()
+            raise StudyError(f"A Ray actor died {QUICK_DEATHS} times within seconds: {last}")
+        if isinstance(error, ActorDiedError):
+            self.actor = None  # for good: Ray does not start it again
+        self.start()
+
+
+@dataclass
+class Cluster:
+    """The workers of a Ray cluster that this process supervises."""
+
+    workers: list[RayWorker] = field(default_factory=list)
+    connected_here: bool = True  # else whoever calls nasmod has, and goes on with Ray
+
+    @property
+    def count(self) -> int:
+        """How many workers there are."""
+        return len(self.workers)
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether every worker said that there is nothing left to do."""
+        return all(worker.call is None for worker in self.workers)
+
+    def watch(self, more_to_do: bool) -> None:
+        """Look after every worker."""
+        for worker in self.workers:
+            worker.watch(more_to_do)
+
+    def end(self) -> None:
+        """Ask all to hand back and end, and wait for it; take what those held who did not."""
+        deadline = time.monotonic() + ENDING_SECONDS
+        busy = [worker for worker in self.workers if worker.call is not None]
+        asked = [worker.actor.end.remote() for worker in busy]
+        answered = set(_done(asked, ANSWER_SECONDS))
+        calls = [worker.call for worker, question in zip(busy, asked, strict=True) if question in answered]
+        ended = set(_done(calls, deadline - time.monotonic()))
+        for worker in self.workers:
+            if worker.actor is not None:
+                with suppress(RayError):
+                    ray.kill(worker.actor, no_restart=True)
+        for worker in busy:
+            if worker.call not in ended:
+                worker.bury("it did not end when it was asked to")
+        if self.connected_here:
+            ray.shutdown()
+
+
+def start_workers(
+    study: StoredStudy,
+    workers: int | str,
+    beat_seconds: float,
+    logs: Path,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    address: str | None = None,
+) -> Cluster:
+    """Start workers on the cluster at `address`, on the one that Ray finds without, or else on one of this machine.
+
+    ``auto``: `workers_per_device` of the study on each of the cluster's GPUs, else one on each of its cores. Raises
+    `StudyError` in one line when the cluster cannot be used.
+    """
+    cluster = Cluster(connected_here=_connect(address))
+    try:
+        path = sqlite_path(study.database.engine.url)
+        nodes = [str(node["NodeManagerHostname"]) for node in ray.nodes() if node["Alive"]]
+        if path is not None:
+            check_reach(str(path), nodes, platform.node())
+        resources = ray.cluster_resources()
+        kind, count, share = shares(workers, study.workers_per_device, resources.get("GPU", 0), resources["CPU"])
+        here = f"{processes.machine()}-{os.getpid()}"
+        orders = Orders(
+            name="",  # each gets its own
+            storage=study.database.url,
+            study=study.name,
+            device="cuda" if kind == "num_gpus" else "cpu",  # which GPU, Ray tells the actor
+            threads=1,
+            beat_seconds=beat_seconds,
+            checkpoint_seconds=checkpoint_seconds,
+        )
+        # Ray starts the process again, and `RayWorker` gives it new orders: then who died is known by name
+        options = {"num_cpus": 0, kind: share, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 2}
+        for index in range(count):
+            log = str((logs / f"{here}-ray-{index}.log").absolute())
+            cluster.workers.append(RayWorker(study, dataclasses.replace(orders, log=log), options))
+            cluster.workers[-1].start()
+    except BaseException:
+        cluster.end()
+        raise
+    return cluster
+
+
+def shares(workers: int | str, workers_per_device: int, num_gpus: float, num_cpus: float) -> tuple[str, int, float]:
+    """What is shared out (``num_gpus``, or ``num_cpus`` where there is no GPU), to how many workers, how much to each.
+
+    More workers than devices share them evenly, so that none waits for a place for ever.
+
+    >>> shares("auto", 4, 2, 16), shares("auto", 1, 0, 16), shares(3, 1, 2, 16), shares(1, 4, 2, 16)
+    (('num_gpus', 8, 0.25), ('num_cpus', 16, 1.0), ('num_gpus', 3, 0.5), ('num_gpus', 1, 0.25))
+    """
+    kind, devices, each = ("num_gpus", num_gpus, workers_per_device) if num_gpus >= 1 else ("num_cpus", num_cpus, 1)
+    devices = max(1, int(devices))
+    count = devices * each if workers == "auto" else int(workers)
+    return kind, count, 1 / max(each, math.ceil(count / devices))
+
+
+def check_reach(path: str, nodes: list[str], here: str) -> None:
+    """Refuse an SQLite file when the cluster has machines other than this one."""
+    others = sorted(set(nodes) - {here})
+    if others:
+        raise StudyError(
+            f"The study lies in the file '{path}' of this machine, which workers on {', '.join(others[:3])} cannot "
+            "use; name a PostgreSQL database with --storage."
+        )
+
+
+def _connect(address: str | None) -> bool:
+    """Connect this process to Ray; False if it was connected already."""
+    if ray.is_initialized():
+        return False
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports what it is used for, unless told not to
+    named = address or os.environ.get("RAY_ADDRESS")
+    if named and named not in NONE_SEEN:
+        _check_answers(named)
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            address=address,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": dict.fromkeys(THREADS, "1")},
+        )
+    except (RayError, RuntimeError, ValueError, OSError) as error:
+        where = f" at '{address}'" if address else ""
+        raise StudyError(f"Ray{where} cannot be used: {' '.join(str(error).split())}") from error
+    finally:
+        if in_main:  # Ray's handler would end this process before its workers have handed back
+            signal.signal(signal.SIGTERM, before)
+    return True
+
+
+def _check_answers(address: str) -> None:
+    """Raise `StudyError` when nobody listens at an address."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or PORT), REACHED_SECONDS).close()
+    except (OSError, ValueError) as error:  # ValueError: a port that is no number
+        raise StudyError(
+            f"No Ray cluster answers at '{address}' (HOST:{PORT} or ray://HOST:10001): {error}."
+        ) from error
+
+
+def _done(calls: list[Any], seconds: float) -> list[Any]:
+    """Those that are answered within so many seconds, whatever the answer."""
+    if not calls:
+        return []
+    done, _ = ray.wait(calls, num_returns=len(calls), timeout=max(0.0, seconds))
+    return list(done)
+
+
+def _log_to(path: Path) -> logging.Handler:
+    """Write the worker's log to a file of its machine; where that cannot be, to the actor's own, which Ray keeps."""
+    handler: logging.Handler
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path)
+    except OSError:
+        handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+    logger = logging.getLogger("nasmod")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    return handler

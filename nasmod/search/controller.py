@@ -57,7 +57,7 @@ class Controller:
             if reason is None:
                 reason = self._fill_queue(status)
             if reason is not None:
-                stored.move_on(self.study, "searching", "repeating", reason)
+                stored.move_on(self.study, "searching", "repeating", reason, status)
         elif not self._open({"running"}, {"search"}):
             self._file_repeats()
             if not self._open({"queued", "running"}, {"repeat", "reference"}):

@@ -31,7 +31,7 @@ log = logging.getLogger("nasmod.database")
 
 BUSY_SECONDS = 60  # how long SQLite waits for another writer
 RETRY_SECONDS = 6 * 3600.0  # how long a transaction is tried again before the database counts as gone
-CREATION_LOCK = 7_230_641  # PostgreSQL advisory lock held while the tables are made
+CREATION_LOCK = 7_230_641  # PostgreSQL advisory lock held while the tables or a study are made
 # PostgreSQL: a machine that vanished is noticed, and a process frozen in a transaction lets go of its locks
 CONNECTION = {
     "connect_timeout": "10",
@@ -146,6 +146,12 @@ class Database:
             step = tables.upgrades[version]
             version += 1
             self.transact(lambda connection, step=step, version=version: _upgrade(connection, step, version))  # type: ignore[misc]
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """Let no other process make anything until this transaction has ended. On SQLite every writer is alone anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CREATION_LOCK})
 
 
 def storage_url(storage: str) -> URL:
@@ -274,7 +280,7 @@ def _create_server(url: URL) -> None:
     engine = _engine(url)
     try:
         with engine.connect() as connection, connection.begin():
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CREATION_LOCK})
+            one_at_a_time(connection)
             if not inspect(connection).has_table(tables.schema.name):
                 _create_tables(url)
     finally:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from nasmod.errors import DataError, StorageError, StudyError, unknown
 from nasmod.study import projection
-from nasmod.study.database import Database
+from nasmod.study.database import Database, one_at_a_time
 from nasmod.study.definition import Study, check, difference, load_plugins, of_tables
 from nasmod.study.record import TRAINED
 from nasmod.study.tables import candidates, optuna_studies, studies
@@ -76,6 +76,7 @@ def create_or_join(database: Database, study: Study, fingerprint: str, versions:
     """
 
     def work(connection: Connection) -> bool:
+        one_at_a_time(connection)
         if connection.scalar(select(studies.c.id).where(studies.c.name == study.name)) is not None:
             return False
         foreign = select(optuna_studies.c.study_id).where(optuna_studies.c.study_name == study.name)
@@ -242,9 +243,18 @@ def stop(stored: StoredStudy, *, now: bool = False) -> Status:
     return status(stored)
 
 
-def move_on(stored: StoredStudy, before: StudyState, after: StudyState, reason: str | None) -> None:
-    """From one state to the next with, in words, why; nothing happens in another state. The first reason stays."""
-    _update(stored, studies.c.state == before, {"state": after, "reason": func.coalesce(studies.c.reason, reason)})
+def move_on(
+    stored: StoredStudy, before: StudyState, after: StudyState, reason: str | None, seen: Status | None = None
+) -> None:
+    """From one state to the next with, in words, why; nothing happens in another state. The first reason stays.
+
+    Nor does anything happen when what was `seen` holds no longer: a budget raised meanwhile is a budget to be met.
+    """
+    unchanged = studies.c.state == before
+    if seen is not None:
+        unchanged &= (studies.c.trials == seen.budget) & studies.c.hours.is_not_distinct_from(seen.hours)
+        unchanged &= studies.c.failures_in_row == seen.failures_in_row
+    _update(stored, unchanged, {"state": after, "reason": func.coalesce(studies.c.reason, reason)})
 
 
 def lease(stored: StoredStudy) -> tuple[str | None, int, int]:

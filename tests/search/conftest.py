@@ -9,6 +9,7 @@ import pytest
 
 from nasmod.search.context import Context, bring_to_life
 from nasmod.study import Database, StoredStudy, Study, create_or_join, read
+from tests.study.conftest import empty_postgresql, postgresql, storage  # noqa: F401  # fixtures: where a study may lie
 
 TEXT = """
 name = "small"

@@ -17,7 +17,7 @@ import pytest
 from optuna.trial import TrialState
 
 from nasmod.search.run import run
-from nasmod.study import records
+from nasmod.study import processes, records
 from nasmod.study.stored import raise_budget, status
 from tests.search.test_candidate import BROKEN
 
@@ -146,8 +146,9 @@ def test_a_killed_worker_is_replaced_and_its_candidate_trained_by_another(make_s
     stored, _ = start(make_study(trials=4, epochs=40))
     process = search(tmp_path)
     wait_until(lambda: any(len(record.curve) > 2 for record in records.read_records(stored)))
-    victim = next(record for record in records.read_records(stored) if record.state == "running")
-    os.kill(int(victim.worker.split(":")[1]), signal.SIGKILL)
+    seen = next(seen for seen in processes.at_work(stored.database, stored.id) if seen.candidate is not None)
+    victim = next(record for record in records.read_records(stored) if record.key == seen.key)
+    os.kill(seen.process.pid, signal.SIGKILL)
     out, _ = process.communicate(timeout=400)
     assert "4 candidates" in out
     check_invariants(stored, 4)

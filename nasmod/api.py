@@ -1,26 +1,31 @@
 """The public API: start a search study, resume it, load it, and ask it for its best topologies.
 
 A storage is the path of an SQLite file or a database URL; without one, the study ``digits`` lies in
-``runs/digits.db`` under the current directory.
+``runs/digits.db`` under the current directory. A study file may name its own with the key ``storage``.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from nasmod.errors import StudyError, unknown
+from nasmod.errors import StorageError, StudyError, unknown
 from nasmod.measures.objective import Objective
-from nasmod.study import Database, Record, Status, StoredStudy, Study, create_or_join, open_study, read
+from nasmod.study import Database, Record, Status, StoredStudy, Study, candidates, create_or_join, open_study, read
+from nasmod.study import artifacts as places
+from nasmod.study import files
 from nasmod.study import records as reading
 from nasmod.study import stored as storing
+from nasmod.study.allowed import permit
 from nasmod.study.database import copy as copy_database
 from nasmod.study.definition import MOST_TRIALS, load_plugins, one_line, read_toml
+from nasmod.study.overview import Overview, overview
 from nasmod.training import TrainingSettings, derive
 
 if TYPE_CHECKING:
@@ -46,30 +51,42 @@ def start(
     trials: int | None = None,
     hours: float | None = None,
     on_progress: OnProgress | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    artifacts: str | Path | None = None,
 ) -> SearchStudy:
     """Search a packaged study, a study file or a `Study` with this machine's workers until it has ended.
 
     A study of this name and definition that is there already is joined. `trials` (the whole budget) and `hours` replace
-    those of the file. Everything is checked before anything is written; raises a `NasmodError` of one line.
+    those of the file. With ``engine="ray"`` the workers are actors of the Ray cluster at `address`. `artifacts` is a
+    folder or ``s3://bucket/prefix`` that keeps weights and checkpoints, instead of the database; the study remembers
+    it. Everything is checked before anything is written; raises a `NasmodError` of one line.
     """
     from nasmod.search import feasibility
     from nasmod.search.context import bring_to_life
-    from nasmod.search.run import run
+    from nasmod.search.run import check_engine, run
 
     _check_amounts(workers, trials, hours)
-    changes = {"name": name, "trials": trials, "hours": hours}
+    check_engine(engine, address)
+    changes: dict[str, Any] = {"name": name, "trials": trials, "hours": hours}
+    changes["artifacts"] = None if artifacts is None else str(artifacts)
     if isinstance(study, Study):
         given = {key: value for key, value in changes.items() if value is not None}
-        definition = Study.model_validate({**study.model_dump(), **given})
+        definition = Study.model_validate({**study.model_dump(), "storage": study.storage, **given})
     else:
         definition = read(study, **changes)
+    permit(definition, allow_list(), allow=True)  # who starts a study trusts what it names
+    load_plugins(definition)
     context = bring_to_life(definition)
     feasibility.check(context)
-    database = Database.create(str(default_storage(definition.name) if storage is None else storage))
+    if definition.artifacts is not None:
+        places.check(definition.artifacts, new=True)
+    database = Database.create(str(storage or definition.storage or default_storage(definition.name)))
     with database.at_once():
         stored = create_or_join(database, definition, context.dataset.fingerprint, versions())
+        files.check(database, stored.id, stored.artifacts)
         storing.raise_budget(stored, trials, hours)
-    run(stored, workers=workers, on_progress=on_progress, context=context)
+    run(stored, workers=workers, on_progress=on_progress, context=context, engine=engine, address=address)
     return load(stored.name, storage=database.url)
 
 
@@ -81,28 +98,56 @@ def resume(
     trials: int | None = None,
     hours: float | None = None,
     on_progress: OnProgress | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    allow_plugins: bool = False,
 ) -> SearchStudy:
     """Go on with a study, or help others who are at it; nothing but its database is needed.
 
-    `trials` is the study's whole budget and, like `hours`, may only be raised. Raises a `NasmodError` of one line.
+    `trials` is the study's whole budget and, like `hours`, may only be raised; `engine` and `address` as in `start`.
+    Its plugins and its data's function, if it has any, are executed where this user has started it or allowed them:
+    `allow_plugins` does, for as long as their files stay as they are. Raises a `NasmodError` of one line.
     """
     from nasmod.search.context import bring_to_life
-    from nasmod.search.run import run
+    from nasmod.search.run import check_engine, run
 
     _check_amounts(workers, trials, hours)
-    stored = open_study(_database(name, storage), name)
+    check_engine(engine, address)
+    database = _database(name, storage)
+    permit(open_study(database, name, only_to_look=True).study, allow_list(), allow=allow_plugins)
+    stored = open_study(database, name)
     context = bring_to_life(stored.study)
     storing.check_data(stored, context.dataset.fingerprint)
     with stored.database.at_once():
+        files.check(stored.database, stored.id, stored.artifacts)
         storing.reopen(stored)
         storing.raise_budget(stored, trials, hours)
-    run(stored, workers=workers, on_progress=on_progress, context=context)
+    run(stored, workers=workers, on_progress=on_progress, context=context, engine=engine, address=address)
     return load(stored.name, storage=stored.database.url)
 
 
-def load(name: str, *, storage: str | Path | None = None) -> SearchStudy:
-    """Open a study to look at it or to export from it; nothing is searched. `StudyError` lists the known ones."""
-    return SearchStudy(open_study(_database(name, storage), name, only_to_look=True))
+def load(name: str, *, storage: str | Path | None = None, allow_plugins: bool = False) -> SearchStudy:
+    """Open a study to look at it or to export from it; nothing is searched. `StudyError` lists the known ones.
+
+    Its plugins are executed only for an export or a new training, and only if allowed (see `resume`).
+    """
+    return SearchStudy(open_study(_database(name, storage), name, only_to_look=True), allow_plugins=allow_plugins)
+
+
+def studies(*, storage: str | Path | None = None) -> list[SearchStudy]:
+    """Every study of a storage; without one, of each SQLite file in ``runs`` that can be opened."""
+    if storage is not None:
+        databases = [Database.open(str(storage))]
+    else:
+        databases = []
+        for path in sorted(RUNS.glob("*.db")):
+            with suppress(StorageError):  # another program's file; `nasmod doctor` says what is wrong with one of ours
+                databases.append(Database.open(str(path)))
+    return [
+        SearchStudy(open_study(database, name, only_to_look=True))
+        for database in databases
+        for name in sorted(storing.names(database))
+    ]
 
 
 def new(file: str | Path, data: str | Path, *, target: str | None = None) -> Path:
@@ -120,6 +165,13 @@ def default_storage(name: str) -> Path:
     return RUNS / f"{name}.db"
 
 
+def allow_list() -> Path:
+    """The user's list of the Python that studies from a database may execute (see `nasmod.study.allowed`)."""
+    from typer import get_app_dir
+
+    return Path(get_app_dir("nasmod")) / "allowed"
+
+
 def versions() -> dict[str, str]:
     """What a result was made with; nothing is imported for it."""
     packages = {name: version(name) for name in ("nasmod", "torch", "optuna", "numpy")}
@@ -129,8 +181,9 @@ def versions() -> dict[str, str]:
 class SearchStudy:
     """A study in its database: what it found so far. Reading is always up to date, whoever searches."""
 
-    def __init__(self, stored: StoredStudy) -> None:
+    def __init__(self, stored: StoredStudy, *, allow_plugins: bool = False) -> None:
         self.stored = stored
+        self._allow_plugins = allow_plugins
         self._reader = reading.RecordReader(stored)
 
     def __repr__(self) -> str:
@@ -155,6 +208,40 @@ class SearchStudy:
     def status(self) -> Status:
         """Counts and state at this moment."""
         return storing.status(self.stored)
+
+    def overview(self) -> Overview:
+        """The status with the processes at work, their signs of life, the pace and the time to the end."""
+        return overview(self.stored)
+
+    def stop(
+        self, *, now: bool = False, wait: bool = True, on_progress: Callable[[Status], None] | None = None
+    ) -> Status:
+        """End the search on every machine: what runs is trained to its end, or handed back for `now`.
+
+        It waits until nothing runs and takes what dead processes held; `resume` goes on. Without `wait` the processes
+        at work see to the rest.
+        """
+        from nasmod.search.draining import stop
+
+        return stop(self.stored, now=now, wait=wait, on_progress=on_progress)
+
+    def retry(self, trials: Iterable[int | str] | None = None) -> int:
+        """Queue failed candidates again, all of them for None; returns how many. `resume` trains them.
+
+        Raises `StudyError` when one of `trials` (numbers, references' names, keys) has not failed.
+        """
+        keys = None if trials is None else {self._failed(trial).key for trial in trials}
+        with self.stored.database.at_once():
+            return candidates.retry(self.stored.database, self.stored.id, keys)
+
+    def delete(self, *, force: bool = False) -> None:
+        """Remove the study for good, its candidates, files and Optuna trials, and give the space back.
+
+        Raises `StudyError` while processes are at work on it, unless `force`: those then end.
+        """
+        from nasmod.study.deletion import delete_study
+
+        delete_study(self.stored, force=force)
 
     @property
     def best(self) -> Record:
@@ -297,6 +384,12 @@ class SearchStudy:
         """Close the connections to the database."""
         self.stored.database.close()
 
+    def _failed(self, trial: int | str) -> Record:
+        record = reading.find(self._reader.read(), trial)
+        if record.state != "failed":
+            raise StudyError(f"Only failed candidates are tried again; {record.label} is {record.state}.")
+        return record
+
     def _as_trained(self, trial: int | str | None) -> Record:
         """A record as its stored weights were trained: repeats with other seeds are not folded into it."""
         key = self.record(trial).key
@@ -323,6 +416,7 @@ class SearchStudy:
         """The study's data and space, checked to be those it was started with."""
         from nasmod.search.context import bring_to_life
 
+        permit(self.study, allow_list(), allow=self._allow_plugins)
         load_plugins(self.study)
         context = bring_to_life(self.study)
         storing.check_data(self.stored, context.dataset.fingerprint)
@@ -333,7 +427,9 @@ def _database(name: str, storage: str | Path | None) -> Database:
     place = default_storage(name)
     if storage is None and not place.is_file():
         known = [path.stem for path in RUNS.glob("*.db")]
-        raise StudyError(f"{unknown('study', name, known)} Looked for '{place}'; name another place with --storage.")
+        raise StudyError(
+            f"{unknown('study', name, known)} Looked for '{place}'; name another with --storage or NASMOD_STORAGE."
+        )
     return Database.open(str(place if storage is None else storage))
 
 

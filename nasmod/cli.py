@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import json
+import os
 import shlex
 import sys
 import time
@@ -12,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from nasmod.errors import NasmodError
+from nasmod.errors import NasmodError, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
 
     from rich.console import Console
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 USER_ERROR, INTERRUPTED = 2, 130
 PLAIN_COLUMNS = 120  # of tables where the output is no terminal
+STORAGE = "NASMOD_STORAGE"  # the environment variable that stands in for --storage
 SECONDS_BETWEEN_FRAMES = 0.4
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -42,6 +45,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+class Engine(StrEnum):
+    """Where workers run."""
+
+    local = "local"
+    ray = "ray"
 
 
 class Noun(StrEnum):
@@ -71,12 +81,28 @@ def _hours(hours: float | None) -> float | None:
 Name = Annotated[str, typer.Argument(help="The study's name.", show_default=False)]
 Storage = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="Database URL or path of an SQLite file.  [default: runs/NAME.db]"),
+    typer.Option(
+        metavar="URL",
+        help="Database URL or path of an SQLite file.  [environment: NASMOD_STORAGE; default: runs/NAME.db]",
+    ),
 ]
-Workers = Annotated[str, typer.Option(metavar="N|auto", callback=_workers, help="Worker processes on this machine.")]
+Workers = Annotated[str, typer.Option(metavar="N|auto", callback=_workers, help="Workers to start, here or with Ray.")]
+OnEngine = Annotated[Engine, typer.Option("--engine", help="Where workers run: on this machine, or on a Ray cluster.")]
+Address = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Where the Ray cluster is.  [default: what Ray finds, or a new one]"),
+]
 Trials = Annotated[int | None, typer.Option(min=1, help="The study's whole budget: how many candidates are trained.")]
 Hours = Annotated[float | None, typer.Option(callback=_hours, help="End the search after so many hours.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AllowPlugins = Annotated[
+    bool, typer.Option("--allow-plugins", help="Execute the Python files that the study names, now and later.")
+]
+
+
+def print(text: str, **options: Any) -> None:
+    """What a person is told, without what would steer a terminal: it may come out of a database."""
+    builtins.print(plain(text), **options)
 
 
 def _version(wanted: bool) -> None:
@@ -105,24 +131,47 @@ def start(
     workers: Workers = "auto",
     trials: Trials = None,
     hours: Hours = None,
+    engine: OnEngine = Engine.local,
+    address: Address = None,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|s3://BUCKET/PREFIX", help="Keep weights and checkpoints there, not in the database."
+        ),
+    ] = None,
 ) -> None:
     """Start a study, or join it if it is there already."""
     from nasmod import api
     from nasmod.study.definition import read
 
-    definition = read(study, name=name, trials=trials, hours=hours)
+    definition = read(study, name=name, trials=trials, hours=hours, artifacts=artifacts)
+    named = storage if _storage(storage) is not None else definition.storage
     _search(
         definition,
-        storage,
+        named,
         lambda show: api.start(
-            definition, storage=storage, workers=_count(workers), trials=trials, hours=hours, on_progress=show
+            definition,
+            storage=_storage(named),
+            workers=_count(workers),
+            trials=trials,
+            hours=hours,
+            on_progress=show,
+            engine=engine,
+            address=address,
         ),
     )
 
 
 @app.command()
 def resume(
-    name: Name, storage: Storage = None, workers: Workers = "auto", trials: Trials = None, hours: Hours = None
+    name: Name,
+    storage: Storage = None,
+    workers: Workers = "auto",
+    trials: Trials = None,
+    hours: Hours = None,
+    engine: OnEngine = Engine.local,
+    address: Address = None,
+    allow_plugins: AllowPlugins = False,
 ) -> None:
     """Go on with a study, here or beside other machines; --trials and --hours may only be raised."""
     from nasmod import api
@@ -131,29 +180,125 @@ def resume(
         _load(name, storage).study,
         storage,
         lambda show: api.resume(
-            name, storage=storage, workers=_count(workers), trials=trials, hours=hours, on_progress=show
+            name,
+            storage=_storage(storage),
+            workers=_count(workers),
+            trials=trials,
+            hours=hours,
+            on_progress=show,
+            engine=engine,
+            address=address,
+            allow_plugins=allow_plugins,
         ),
     )
 
 
 @app.command()
-def status(name: Name, storage: Storage = None, as_json: AsJson = False) -> None:
-    """Say how far a study is."""
-    study = _load(name, storage)
-    found = study.status()
-    if as_json:
-        _print_json(found.to_json())
-        return
-    from nasmod.report.figures import seconds
+def status(
+    name: Annotated[str | None, typer.Argument(help="The study's name.  [default: list all studies]")] = None,
+    storage: Storage = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how far a study is and who works on it, or list the studies of a storage."""
+    from nasmod import api
+    from nasmod.report.status import status_lines, status_row, studies_lines
 
-    print(f"{found.name}: {found.state}{f', {found.reason}' if found.reason else ''}")
-    print(f"  {found.trained} of {found.budget} trained: {found.finished} finished, {found.stopped} stopped early")
-    print(f"  {found.running} running, {found.queued} queued, {found.failed} failed")
-    print(f"  {found.proposals} proposals: {found.duplicates} duplicates, {found.infeasible} over the FLOPs budget")
-    print(f"  {found.references} references and {found.repeats} repeats trained beside")
-    print(f"  searched {seconds(found.seconds)}, in {study.storage}")
+    if name is None:
+        every = [(study.status(), study.storage) for study in api.studies(storage=_storage(storage))]
+        if as_json:
+            _print_json([{**found.to_json(), "storage": place} for found, place in every])
+        else:
+            _print_lines(studies_lines(every) if every else ["No studies yet. Start one with: nasmod start digits"])
+        return
+    study = _load(name, storage)
+    found = study.overview()
+    if as_json:
+        _print_json(status_row(found))
+        return
+    _print_lines(status_lines(found, study.storage))
+    if found.status.state != "ended":
+        _say_next(storage, f"nasmod resume {name}")
+
+
+@app.command()
+def stop(
+    name: Name,
+    storage: Storage = None,
+    now: Annotated[bool, typer.Option("--now", help="Hand back what runs, instead of training it to its end.")] = False,
+) -> None:
+    """End a study's search on every machine; `resume` goes on with it."""
+    from nasmod.report.status import WaitingView
+
+    study = _load(name, storage)
+    before = study.status()
+    if before.state == "ended":
+        print(f"{name} had ended already: {before.reason}")
+        return
+    view = WaitingView()
+    found = study.stop(now=now, on_progress=lambda status: _print_lines(view.lines(status)))
     if found.state != "ended":
-        print(f"Next: nasmod resume {name}{_place(storage)}")
+        print(f"{name} was resumed meanwhile.")
+        return
+    print(f"{name} has ended: {found.reason}; {found.trained} of {found.budget} trained.")
+    _say_next(storage, f"nasmod resume {name}")
+
+
+@app.command()
+def retry(
+    name: Name,
+    trials: Annotated[list[str] | None, typer.Argument(help="Trial numbers or references.", show_default=False)] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All that failed.")] = False,
+    storage: Storage = None,
+) -> None:
+    """Queue failed candidates again."""
+    if failed == bool(trials):
+        raise typer.BadParameter("name trial numbers, or --failed for all that failed", param_hint="'TRIALS'")
+    study = _load(name, storage)
+    queued = study.retry(None if failed else trials)
+    print(f"Queued {queued} failed candidates of {name} again.")
+    now = study.status()
+    more = f" --trials {now.budget + queued}" if now.trained >= now.budget else ""  # the budget admits no other
+    if queued:
+        _say_next(storage, f"nasmod resume {name}{more}")
+
+
+@app.command()
+def delete(
+    name: Name,
+    storage: Storage = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also while processes are at work on it.")] = False,
+) -> None:
+    """Remove a study for good, with its candidates, files and Optuna trials."""
+    study = _load(name, storage)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("where nobody can be asked, deleting needs it", param_hint="'--yes'")
+        found = study.status()
+        typer.confirm(f"Delete {name} with {found.trained} trained candidates from {study.storage}?", abort=True)
+    study.delete(force=force)
+    print(f"Deleted {name} from {study.storage}.")
+
+
+@app.command()
+def doctor(
+    storage: Storage = None,
+    workers: Annotated[
+        str, typer.Option(metavar="N|auto", callback=_workers, help="Workers you plan on all machines together.")
+    ] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Check the installation, the devices, the data and the database; say what to mend."""
+    from nasmod.doctor import examine
+    from nasmod.report.checks import check_lines, check_rows
+
+    found = examine(_storage(storage), _count(workers))
+    if as_json:
+        _print_json(check_rows(found))
+    else:
+        _print_lines(check_lines(found))
+    if any(check.level == "wrong" for check in found):
+        raise typer.Exit(USER_ERROR)
 
 
 @app.command()
@@ -173,7 +318,7 @@ def top(
         return
     _print_top(study, number or 10)
     if study.status().state != "ended" and not study.top(1):
-        print(f"Next: nasmod resume {name}{_place(storage)}")
+        _say_next(storage, f"nasmod resume {name}")
 
 
 @app.command()
@@ -199,10 +344,9 @@ def show(
 @app.command("list")
 def list_(what: Annotated[Noun, typer.Argument(help="What to list.", show_default=False)]) -> None:
     """List what there is to choose from, one line each."""
-    rows = list(_listed(what))
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, line in rows:
-        print(f"{name:<{width}}  {line}".rstrip())
+    from nasmod.report.choices import choice_lines
+
+    _print_lines(choice_lines(what.value))
 
 
 @app.command()
@@ -264,26 +408,18 @@ def export(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="With --retrain: how often, each with another seed.")] = 1,
     storage: Storage = None,
+    allow_plugins: AllowPlugins = False,
 ) -> None:
     """Export the best topology, or another, as a model that runs without nasmod."""
-    study = _load(name, storage)
+    from nasmod.report.exported import exported_lines
+
+    study = _load(name, storage, allow_plugins)
     record = study.record(trial)
     if seeds > 1 and retrain is None:
         raise typer.BadParameter("it goes with --retrain", param_hint="'--seeds'")
     trainings = None if retrain is None else _retrained(study, record.key, retrain, seeds, output)
     found = study.export(output, record.key, retrain=trainings)
-    print(f"Exported {record.label} of {name} to {found.directory}:")
-    for file in found.files:
-        print(f"  {file}")
-    print("Checked in a process that cannot import nasmod:")
-    for form, difference in found.differences.items():
-        print(
-            f"  {form}: largest absolute difference from the trained network {difference:.2g}, "
-            f"test {found.score_name} {found.scores[form]:.4f}"
-        )
-    error = f" ± {found.trained_score.standard_error:.4f}" if found.trained_score.standard_error is not None else ""
-    trained = f"{found.trained_score.value:.4f}{error} on {found.examples:,} test examples"
-    print(f"  the trained network: test {found.score_name} {trained}")
+    _print_lines(exported_lines(found, f"{record.label} of {name}"))
 
 
 @app.command()
@@ -321,21 +457,23 @@ def _one_line(error: Exception) -> str:
 
 def _search(definition: Study, storage: str | None, search: Search) -> None:
     """Run a search with live progress, then show what it found."""
+    from nasmod.study.stored import STOPPED
+
     name = definition.name
     try:
         study = _with_progress(definition, search)
     except KeyboardInterrupt:
-        again = f"nasmod resume {name}{_place(storage)}"
+        again = _again(f"nasmod resume {name}", storage)
         said = f"running candidates were handed back. Go on with: {again}"
         print(f"\nStopped; {said if _is_stored(name, storage) else 'nothing was stored yet.'}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     found = study.status()
     print(f"{name} has ended: {found.reason} (in {study.storage})")
     _print_top(study, 10)
-    if not study.top(1):
-        return
-    print(f"Next: nasmod show {name}{_place(storage)}")
-    print(f"      nasmod export {name}{_place(storage)} -o exported/{name}")
+    commands = [f"nasmod show {name}", f"nasmod export {name} -o exported/{name}"] if study.top(1) else []
+    if found.reason == STOPPED:
+        commands.insert(0, f"nasmod resume {name}")
+    _say_next(storage, *commands)
 
 
 def _with_progress(definition: Study, search: Search) -> SearchStudy:
@@ -366,8 +504,7 @@ def _with_progress(definition: Study, search: Search) -> SearchStudy:
 def _retrained(study: SearchStudy, trial: str, epochs: int, seeds: int, output: Path) -> list[Retrained]:
     """Train again with a line now and then, and say what came out."""
     from nasmod.export.exporting import check_free
-    from nasmod.export.retraining import mean_and_spread
-    from nasmod.report.figures import figure
+    from nasmod.report.exported import spread_lines
 
     check_free(output)
     said = {"at": time.monotonic()}
@@ -382,10 +519,7 @@ def _retrained(study: SearchStudy, trial: str, epochs: int, seeds: int, output: 
             )
 
     trainings = study.retrain(epochs, trial, seeds=seeds, on_epoch=say)
-    print(f"Mean ± standard deviation of {seeds} trainings of {epochs} epochs:")
-    for name, (mean, spread) in mean_and_spread(trainings).items():
-        if not name.startswith("information."):
-            print(f"  {name} {figure(name, mean)}{f' ± {figure(name, spread)}' if spread else ''}")
+    _print_lines(spread_lines(trainings, epochs))
     return trainings
 
 
@@ -410,30 +544,21 @@ def _with_front(best: list[Any], front: list[Any]) -> list[Any]:
     return [*best, *(record for record in front if record.key not in keys)]
 
 
-def _listed(what: Noun) -> Iterator[tuple[str, str]]:
-    from nasmod import registry
-
-    if what in (Noun.spaces, Noun.studies):
-        folder = "search_spaces" if what is Noun.spaces else "studies"
-        for name, path in registry.packaged(folder).items():
-            first = path.read_text(encoding="utf-8").partition("\n")[0]
-            yield name, first.lstrip("# ")
-        return
-    noun = {Noun.strategies: "strategy", Noun.stopping: "stopping"}.get(what, what.value.rstrip("s"))
-    for name in registry.names(noun):
-        yield name, registry.summary(noun, name)
-
-
-def _load(name: str, storage: str | None) -> SearchStudy:
+def _load(name: str, storage: str | None, allow_plugins: bool = False) -> SearchStudy:
     from nasmod import api
 
-    return api.load(name, storage=storage)
+    return api.load(name, storage=_storage(storage), allow_plugins=allow_plugins)
+
+
+def _storage(named: str | None) -> str | None:
+    """The storage that is meant: the one named, else that of the environment."""
+    return named if named is not None else os.environ.get(STORAGE) or None
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from nasmod.report.plain import console
 
-    return Console(width=None if sys.stdout.isatty() else PLAIN_COLUMNS, highlight=False)
+    return console(None if sys.stdout.isatty() else PLAIN_COLUMNS)
 
 
 def _count(workers: str) -> int | str:
@@ -448,13 +573,29 @@ def _is_stored(name: str, storage: str | None) -> bool:
     return True
 
 
-def _place(storage: str | None) -> str:
-    """The option to repeat in a command, fit for a shell, without the password of a URL."""
+def _again(command: str, storage: str | None) -> str:
+    """A command that finds the study again, fit for a shell, without the password of a URL."""
     if storage is None:
-        return ""
+        return command  # in `runs`, or where the environment says
     from nasmod.study.database import shown, storage_url
 
-    return f" --storage {shlex.quote(shown(storage_url(storage)) if '://' in storage else storage)}"
+    place = storage
+    if "://" in storage:
+        url = storage_url(storage)
+        place = shown(url)
+        if place != url.render_as_string(hide_password=False) and url.get_backend_name() != "sqlite":
+            return f"{STORAGE}=URL {command}"  # the URL has a password, which is never repeated
+    return f"{command} --storage {shlex.quote(place)}"
+
+
+def _say_next(storage: str | None, *commands: str) -> None:
+    for index, command in enumerate(commands):
+        print(f"{'      ' if index else 'Next: '}{_again(command, storage)}")
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, flush=True)
 
 
 def _print_json(value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
 
 
@@ -34,6 +35,10 @@ class StorageFullError(StorageError):
     """The disk of the database is full: what was being written was not."""
 
 
+class ArtifactError(StorageError):
+    """A folder or S3, where a study keeps its files, that cannot be used, or a file that is not there."""
+
+
 class ExportError(NasmodError):
     """An export that cannot be made, or whose files do not behave like the trained network."""
 
@@ -47,6 +52,19 @@ class UnknownNameError(NasmodError):
 
     def __init__(self, noun: str, got: str, known: Iterable[str]) -> None:
         super().__init__(unknown(noun, got, known))
+
+
+def plain(text: str) -> str:
+    r"""Text that cannot steer a terminal: what is not printed is written as JSON would, but for line ends.
+
+    Names and reasons out of a database may hold anything, a terminal's escape sequences included.
+
+    >>> print(plain("red: \x1b[31m"))
+    red: \u001b[31m
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def unknown(noun: str, got: str, known: Iterable[str]) -> str:

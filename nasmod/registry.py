@@ -3,6 +3,9 @@
 An entry names its target as ``"module:attribute"``, imported on first use, and its settings: a pydantic model that
 imports no torch, so that a study file is checked without it. Built-ins, installed packages (entry point group
 ``nasmod.plugins``) and a user's own files all call `register`; a taken name is an error.
+
+A user's own files are executed here and nowhere else, and only those whose content was allowed in this process
+(`allow`): what a database says of a study is no reason to execute anything.
 """
 
 from __future__ import annotations
@@ -11,10 +14,13 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import linecache
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from pydantic import BaseModel
@@ -87,40 +93,127 @@ def summary(noun: str, name: str) -> str:
     return (resolve(noun, name).__doc__ or "").strip().partition("\n")[0]
 
 
+@dataclass(frozen=True)
+class Code:
+    """A Python file as it was read: what is hashed, judged and executed are these bytes and no others.
+
+    `function` is the one that is called, for a file that makes data: who allowed one did not allow the others.
+    """
+
+    path: Path
+    content: bytes
+    function: str | None = None
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the content, as `sha256sum` prints it."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def key(self) -> str:
+        """What is allowed, wherever the file lies: ``SHA256``, or ``SHA256:function``."""
+        return self.sha256 if self.function is None else f"{self.sha256}:{self.function}"
+
+
+_allowed: set[str] = set()
+
+
+def allow(keys: Iterable[str]) -> None:
+    """Let this process execute code of these keys (see `Code.key`)."""
+    _allowed.update(keys)
+
+
+def allowed() -> frozenset[str]:
+    """The keys that this process may execute: what its workers are told."""
+    return frozenset(_allowed)
+
+
+def read_code(path: Path, function: str | None = None) -> Code:
+    """Read a Python file once. Raises `OSError`; a pipe or a device is not read, for that may never end."""
+    if path.exists() and not path.is_file():
+        raise FileNotFoundError(0, "It is not a file", str(path))
+    return Code(path, path.read_bytes(), function)
+
+
+def check_allowed(code: Code) -> None:
+    """Raise `PluginError` when this process may not execute the code."""
+    if code.key not in _allowed:
+        raise PluginError(f"'{code.path}' is Python that nobody has allowed here ({code.key}); see --allow-plugins.")
+
+
+def execute(code: Code, module_name: str, folders: Sequence[str] = ()) -> ModuleType:
+    """A new module of code, executed; `folders` are a package's. Others find it under this name from now on.
+
+    Raises `PluginError` when the code is not allowed, and whatever the code raises.
+    """
+    check_allowed(code)
+    loader = _Loader(module_name, code)
+    spec = ModuleSpec(module_name, loader, origin=str(code.path), is_package=bool(folders))
+    spec.submodule_search_locations = list(folders) or None
+    spec.has_location = True
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
+    return module
+
+
+class _Loader(SourceFileLoader):
+    """Executes the bytes that were read, whatever lies in the file or in a cache of compiled files by now."""
+
+    def __init__(self, name: str, code: Code) -> None:
+        super().__init__(name, str(code.path))
+        self.content = code.content
+
+    def get_code(self, fullname: str) -> CodeType:
+        text = self.source_to_code(self.content, self.path)
+        # who asks for the source of a class later, as an export does, gets what was executed
+        lines = importlib.util.decode_source(self.content).splitlines(keepends=True)
+        linecache.cache[self.path] = (len(self.content), None, lines, self.path)
+        return text
+
+
+def read_plugin(path: Path, content_hash: str | None = None) -> Code:
+    """The code of a plugin file. Raises `PluginError` when it is missing, or differs from `content_hash`."""
+    try:
+        code = read_code(path)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        raise PluginError(f"Plugin file '{path}' cannot be read: {getattr(error, 'strerror', error)}.") from error
+    if content_hash is not None and code.sha256 != content_hash:
+        raise PluginError(
+            f"Plugin file '{path}' has changed since the study was started "
+            f"(SHA-256 {code.sha256[:12]}, the study has {content_hash[:12]}). Restore it or start a new study."
+        )
+    return code
+
+
 def load_plugin_file(path: Path, content_hash: str | None = None) -> str:
     """Import a user's Python file, whose top level calls `register`; return the SHA-256 of its content.
 
-    Raises `PluginError` when the file is missing, differs from `content_hash`, or cannot be imported.
+    With a `content_hash`, which is what a stored study says, the content must have been allowed in this process;
+    without one it is allowed by this call. Raises `PluginError` when the file is missing, has changed, is not allowed,
+    or cannot be imported.
     """
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise PluginError(f"Plugin file '{path}' cannot be read: {error.strerror}.") from error
-    found = hashlib.sha256(source).hexdigest()
-    if content_hash is not None and found != content_hash:
-        raise PluginError(
-            f"Plugin file '{path}' has changed since the study was started "
-            f"(SHA-256 {found[:12]}, the study has {content_hash[:12]}). Restore it or start a new study."
-        )
-    module_name = f"nasmod_plugin_{found[:16]}"
+    code = read_plugin(path, content_hash)
+    if content_hash is None:
+        allow([code.key])
+    check_allowed(code)
+    module_name = f"nasmod_plugin_{code.sha256[:16]}"
     if module_name in sys.modules:
-        return found
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"Plugin file '{path}' is not a Python file.")
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
+        return code.sha256
     before = dict(_entries)
     try:
-        spec.loader.exec_module(module)
+        execute(code, module_name)
     except (Exception, SystemExit) as error:  # a user's file may raise anything; the registry must stay as it was
         _entries.clear()
         _entries.update(before)
-        del sys.modules[module_name]
         if isinstance(error, PluginError):
             raise
         raise PluginError(f"Plugin file '{path}' cannot be imported: {type(error).__name__}: {error}") from error
-    return found
+    return code.sha256
 
 
 def packaged(folder: str) -> dict[str, Path]:

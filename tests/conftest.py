@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,4 +25,7 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# the list of allowed Python is this run's own, that of its workers and commands too
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="nasmod-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks: a second thread only gets in the way

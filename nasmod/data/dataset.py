@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from nasmod import registry
 from nasmod.errors import DataError, NasmodError, StudyError, UnknownNameError
+from nasmod.registry import Code
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -110,6 +111,10 @@ class DataSettings(BaseModel):
     test: float = Field(0.2, gt=0, lt=1, description="share of the examples kept for the final figures")
     seed: int = Field(0, ge=0, lt=2**32, description="draws the splits")
     limit: int | None = Field(None, ge=1, description="use at most so many examples in all, for quick runs")
+
+    def code(self) -> tuple[Code, ...]:
+        """The user's Python files that loading the data executes: read, not executed."""
+        return ()
 
     @model_validator(mode="after")
     def _room_for_training(self) -> DataSettings:

@@ -1,11 +1,17 @@
-"""Data from the user's own function: an importable ``module:function``, or ``file.py:function``."""
+"""Data from the user's own function: an importable ``module:function``, or ``file.py:function``.
+
+The function's file is executed only if its content, and this function of it, were allowed (see `nasmod.registry`). So
+the file of a module is found without importing anything, the packages that it lies in included.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -13,10 +19,14 @@ from typing import Any, get_args
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
+from nasmod import registry
+from nasmod import registry
 from nasmod.data.arrays import ArraySettings, dataset_of
 from nasmod.data.checks import check_dataset
 from nasmod.data.dataset import Dataset, Task, absolute
 from nasmod.errors import DataError, NasmodError, unknown
+from nasmod.registry import Code
+from nasmod.registry import Code
 
 
 class PythonSettings(ArraySettings):
@@ -34,11 +44,19 @@ class PythonSettings(ArraySettings):
             raise ValueError("must be 'module:function' or 'file.py:function'")
         return f"{absolute(place, info) if place.endswith('.py') else place}:{function}"
 
+    def code(self) -> tuple[Code, ...]:
+        """The function's file, after those of the packages that it lies in."""
+        return tuple(part.code for part in _parts(self.factory) if part.code is not None)
+
+    def code(self) -> tuple[Code, ...]:
+        """The function's file, after those of the packages that it lies in."""
+        return tuple(part.code for part in _parts(self.factory) if part.code is not None)
+
 
 def load(settings: PythonSettings) -> Dataset:
     """Your own function, which returns a Dataset, or arrays by name (x, y, x_test …) with an optional "task"."""
     place, _, name = settings.factory.rpartition(":")
-    module = _module(place)
+    module = _module(settings.factory)
     function = getattr(module, name, None)
     if not callable(function):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
@@ -67,21 +85,126 @@ def load(settings: PythonSettings) -> Dataset:
     return dataset_of(converted, settings, task)
 
 
-def _module(place: str) -> ModuleType:
-    try:
-        if not place.endswith(".py"):
-            return importlib.import_module(place)
-        path = Path(place)
-        if not path.is_file():
-            raise DataError(f"There is no file '{place}'.")
+@dataclass(frozen=True)
+class _Part:
+    """A module on the way to the function, from the outermost package on; a package may have no file of its own."""
+
+    name: str
+    code: Code | None
+    folders: tuple[str, ...]  # of its submodules
+
+
+def _parts(factory: str) -> list[_Part]:
+    """What is executed to get at a factory, in order. Nothing is imported; `DataError` when something is missing."""
+    place, _, function = factory.rpartition(":")
+    if place.endswith(".py"):
         name = f"nasmod_data_{hashlib.sha256(place.encode()).hexdigest()[:16]}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        try:
+            return [_Part(name, registry.read_code(Path(place), function), ())]
+        except FileNotFoundError as error:
+            raise DataError(f"There is no file '{place}'.") from error
+        except OSError as error:
+            raise DataError(f"The file '{place}' cannot be read: {error.strerror}.") from error
+    found: list[_Part] = []
+    names = place.split(".")
+    if not all(name.isidentifier() for name in names):
+        raise DataError(f"'{place}' cannot be imported: it is neither the name of a module nor a file.py.")
+    if not all(name.isidentifier() for name in names):
+        raise DataError(f"'{place}' cannot be imported: it is neither the name of a module nor a file.py.")
+    for count in range(1, len(names) + 1):
+        name = ".".join(names[:count])
+        spec = _spec(name, found[-1].folders if found else None)
+        if spec is None or (found and not found[-1].folders):
+            raise DataError(f"'{place}' cannot be imported: there is no module '{name}'.")
+        folders = tuple(spec.submodule_search_locations or ())
+        code = None
+        if spec.has_location or not folders:
+            if not (spec.has_location and spec.origin and spec.origin.endswith(".py")):
+                raise DataError(f"The factory '{factory}' must lie in Python files; '{name}' does not.")
+            code = registry.read_code(Path(spec.origin), function if count == len(names) else None)
+        found.append(_Part(name, code, folders))
+    return found
+
+
+def _spec(name: str, folders: tuple[str, ...] | None) -> ModuleSpec | None:
+    for finder in sys.meta_path:  # `importlib.util.find_spec` would import the packages around it
+        try:
+            spec = finder.find_spec(name, folders)
+        except KeyError:  # a package without a file of its own asks for the one around it, which is not imported yet
+            spec = ModuleSpec(name, None, is_package=True)
+            places = [Path(folder) / name.rpartition(".")[2] for folder in folders or ()]
+            spec.submodule_search_locations = [str(place) for place in places if place.is_dir()]
+        if spec is not None:
+            return spec
+    return None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A module on the way to the function, from the outermost package on; a package may have no file of its own."""
+
+    name: str
+    code: Code | None
+    folders: tuple[str, ...]  # of its submodules
+
+
+def _parts(factory: str) -> list[_Part]:
+    """What is executed to get at a factory, in order. Nothing is imported; `DataError` when something is missing."""
+    place, _, function = factory.rpartition(":")
+    if place.endswith(".py"):
+        name = f"nasmod_data_{hashlib.sha256(place.encode()).hexdigest()[:16]}"
+        try:
+            return [_Part(name, registry.read_code(Path(place), function), ())]
+        except FileNotFoundError as error:
+            raise DataError(f"There is no file '{place}'.") from error
+        except OSError as error:
+            raise DataError(f"The file '{place}' cannot be read: {error.strerror}.") from error
+    found: list[_Part] = []
+    names = place.split(".")
+    if not all(name.isidentifier() for name in names):
+        raise DataError(f"'{place}' cannot be imported: it is neither the name of a module nor a file.py.")
+    for count in range(1, len(names) + 1):
+        name = ".".join(names[:count])
+        spec = _spec(name, found[-1].folders if found else None)
+        if spec is None or (found and not found[-1].folders):
+            raise DataError(f"'{place}' cannot be imported: there is no module '{name}'.")
+        folders = tuple(spec.submodule_search_locations or ())
+        code = None
+        if spec.has_location or not folders:
+            if not (spec.has_location and spec.origin and spec.origin.endswith(".py")):
+                raise DataError(f"The factory '{factory}' must lie in Python files; '{name}' does not.")
+            code = registry.read_code(Path(spec.origin), function if count == len(names) else None)
+        found.append(_Part(name, code, folders))
+    return found
+
+
+def _spec(name: str, folders: tuple[str, ...] | None) -> ModuleSpec | None:
+    for finder in sys.meta_path:  # `importlib.util.find_spec` would import the packages around it
+        if (spec := finder.find_spec(name, folders)) is not None:
+            return spec
+    return None
+
+
+def _module(factory: str) -> ModuleType:
+    """The module of a factory. Raises `PluginError` when it is not allowed, `DataError` when it cannot be imported."""
+    place, _, _ = factory.rpartition(":")
+    try:
+        parts = _parts(factory)
+        for part in parts:  # a module that is imported already is not called either if it is not allowed
+            if part.code is not None:
+                registry.check_allowed(part.code)
+        for part in parts:
+            if part.name in sys.modules and not place.endswith(".py"):
+                continue
+            if part.code is None:
+                module = importlib.import_module(part.name)  # no more than folders
+            else:
+                module = registry.execute(part.code, part.name, part.folders)
+            outer, _, inner = part.name.rpartition(".")
+            if outer:
+                setattr(sys.modules[outer], inner, module)
+        return sys.modules[parts[-1].name]
     except NasmodError:
         raise
     except (Exception, SystemExit) as error:  # importing a user's module may raise anything
         raise DataError(f"'{place}' cannot be imported: {type(error).__name__}: {error}") from error
-    return module

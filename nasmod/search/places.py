@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from nasmod import registry
 from nasmod.errors import StudyError
 from nasmod.search import hardware
 from nasmod.search.candidate import CHECKPOINT_SECONDS
@@ -221,6 +222,7 @@ def start_workers(
             beat_seconds=beat_seconds,
             log=str(log),
             checkpoint_seconds=checkpoint_seconds,
+            allowed=tuple(sorted(registry.allowed())),
         )
         worker = LocalWorker(orders, log, on_death)
         machine.workers.append(worker)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from nasmod import registry
 from nasmod.errors import NasmodError, StudyError
 from nasmod.search.candidate import CHECKPOINT_SECONDS
 from nasmod.search.places import ENDING_SECONDS, QUICK_DEATH_SECONDS, QUICK_DEATHS, THREADS
@@ -103,7 +104,8 @@ class RayWorker:
         if self.actor is None:
             self.actor = ray.remote(**self.options)(Actor).remote()
         self.orders = dataclasses.replace(self.orders, name=processes.new_name())
-        self.call = self.actor.work.remote(self.orders.to_json())
+        # Ray starts the process again, this asks it anew: then who died is known by name, and is buried
+        self.call = self.actor.work.options(max_task_retries=0).remote(self.orders.to_json())
         self.started = time.monotonic()
 
     def watch(self, more_to_do: bool) -> None:
@@ -213,9 +215,9 @@ def start_workers(
             threads=1,
             beat_seconds=beat_seconds,
             checkpoint_seconds=checkpoint_seconds,
+            allowed=tuple(sorted(registry.allowed())),
         )
-        # Ray starts the process again, and `RayWorker` gives it new orders: then who died is known by name
-        options = {"num_cpus": 0, kind: share, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 2}
+        options = {"num_cpus": 0, kind: share, "max_restarts": -1, "max_task_retries": -1, "max_concurrency": 2}
         for index in range(count):
             log = str((logs / f"{here}-ray-{index}.log").absolute())
             cluster.workers.append(RayWorker(study, dataclasses.replace(orders, log=log), options))

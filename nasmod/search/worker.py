@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import signal
 import sys
 import threading
@@ -21,15 +22,16 @@ from typing import Self
 
 import torch
 
+from nasmod import registry
 from nasmod.errors import NasmodError
 from nasmod.search.asking import Asked
 from nasmod.search.candidate import CHECKPOINT_SECONDS, CandidateTraining, HandBack
 from nasmod.search.context import Context, bring_to_life
-from nasmod.study import Database, StoredStudy, candidates, open_study, processes, status, stored
+from nasmod.study import Database, StoredStudy, candidates, open_study, processes, stored
 from nasmod.study.candidates import Claim, ClaimLost
 from nasmod.study.processes import Process
 
-IDLE_SECONDS = 0.2  # between two looks at an empty queue
+IDLE_SECONDS, LONGEST_IDLE_SECONDS = 0.1, 1.0  # between two looks at an empty queue, longer each time
 USER_ERROR = 2  # exit code: a person must mend something; the last line of the log says what
 ENDING_RETRY_SECONDS = 10.0  # who is asked to end waits no longer for a database that is away
 HUNG = 3  # exit code: its candidate stood still beyond the study's time limit, and was failed for it
@@ -51,6 +53,7 @@ class Orders:
     beat_seconds: float
     log: str | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS  # how often a checkpoint is stored at most
+    allowed: tuple[str, ...] = ()  # keys of the Python that it may execute (see `nasmod.registry.Code`)
 
     @property
     def torch_device(self) -> str:
@@ -68,19 +71,27 @@ class Orders:
 
 
 class Worker:
-    """Claims and trains until nothing is left to do."""
+    """Claims and trains until nothing is left to do. `training` is what trains one claim."""
 
-    def __init__(self, orders: Orders, study: StoredStudy, context: Context) -> None:
+    def __init__(
+        self,
+        orders: Orders,
+        study: StoredStudy,
+        context: Context,
+        training: type[CandidateTraining] = CandidateTraining,
+    ) -> None:
         self.orders, self.study, self.context = orders, study, context
         self.database = study.database
         self.process = Process.this("worker", orders.name, orders.device, orders.log)
         self.asked_to_end = Asked()
+        self._make_training = training
         self.training: CandidateTraining | None = None
 
     @classmethod
     def of(cls, orders: Orders) -> Self:
         """A worker ready to `run`. Raises `NasmodError` when the study cannot be worked on from here."""
         torch.set_num_threads(orders.threads)
+        registry.allow(orders.allowed)  # what its supervisor may execute, a worker may: it decides nothing itself
         database = Database.open(orders.storage)
         study = open_study(database, orders.study)
         context = bring_to_life(study.study)
@@ -104,23 +115,30 @@ class Worker:
         done = threading.Event()
         alive = threading.Thread(target=self._show_life, args=(done,), daemon=True)
         alive.start()
+        pause, queued = IDLE_SECONDS, True
         try:
             while not self.asked_to_end.is_set():
-                held = candidates.claim(self.database, self.study.id, self.process.name, self.context.distributions)
+                held = None
+                if queued:
+                    held = candidates.claim(self.database, self.study.id, self.process.name, self.context.distributions)
                 if held is not None:
                     log.info("claimed %s (%s)", held.number if held.number is not None else held.role, held.key[:8])
                     self._train(held)
-                elif status(self.study).state == "ended":
+                    pause = IDLE_SECONDS
+                    continue
+                # a claim locks the study's row: who found nothing looks before it asks again
+                self.asked_to_end.wait(pause * (0.5 + random.random()))  # spreads the workers; decides nothing
+                pause = min(1.5 * pause, LONGEST_IDLE_SECONDS)
+                state, queued = candidates.waiting(self.database, self.study.id)
+                if state == "ended":
                     return
-                else:
-                    self.asked_to_end.wait(IDLE_SECONDS)
         finally:
             done.set()
             alive.join()
             processes.leave(self.database, self.study.id, [self.process.name])
 
     def _train(self, held: Claim) -> None:
-        self.training = CandidateTraining(
+        self.training = self._make_training(
             self.context,
             self.database,
             held,

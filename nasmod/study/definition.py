@@ -19,11 +19,12 @@ from nasmod.data import dataset_settings
 from nasmod.errors import StudyError, unknown
 from nasmod.measures import Objective, measured_names
 from nasmod.space import SpaceFile
+from nasmod.study.artifacts import absolute
 from nasmod.training.settings import TrainingSettings
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 # may change while a study lives: not part of its definition
-AMOUNTS = frozenset({"trials", "hours", "workers_per_device"})
+AMOUNTS = frozenset({"trials", "hours", "workers_per_device", "artifacts"})
 MOST_TRIALS = 2**31 - 1  # what a database's integer holds
 
 DEFAULT_MEASURES: dict[str, dict[str, Any]] = {
@@ -78,6 +79,15 @@ class Study(BaseModel):
         description="where `start` keeps it: a database URL, or an SQLite file's path from this file's folder",
     )
 
+    artifacts: str | None = Field(
+        None, description="keep weights and checkpoints in a folder or s3://bucket/prefix, not in the database"
+    )
+
+    @field_validator("artifacts")
+    @classmethod
+    def _remembered_from_anywhere(cls, value: str | None) -> str | None:
+        return None if value is None else absolute(value)
+
     @field_validator("data", "strategy", "stopping")
     @classmethod
     def _named(cls, value: dict[str, Any]) -> dict[str, Any]:
@@ -123,6 +133,8 @@ def read(study: str | Path, **changes: Any) -> Study:
     path = find(study)
     table = read_toml(path)
     table.setdefault("name", path.stem)
+    if isinstance(table.get("artifacts"), str):
+        table["artifacts"] = absolute(table["artifacts"], path.parent)
     table.update({key: value for key, value in changes.items() if value is not None})
     here = path.parent
     plugins = table.get("plugins", [])
@@ -134,7 +146,9 @@ def read(study: str | Path, **changes: Any) -> Study:
         table["space"] = read_space(table["space"], here)
     if isinstance(table.get("data"), dict) and "name" in table["data"]:
         # paths beside the study file become absolute: the study is resumed from anywhere
-        table["data"] = dataset_settings(table["data"], here).model_dump(mode="json", exclude_unset=True)
+        settings = dataset_settings(table["data"], here)
+        registry.allow(part.key for part in settings.code())  # as the plugins above: the user's own file names it
+        table["data"] = settings.model_dump(mode="json", exclude_unset=True)
     if isinstance(table.get("storage"), str) and table["storage"] and "://" not in table["storage"]:
         table["storage"] = str((here / table["storage"]).absolute())
     return check(table, str(path))
@@ -206,7 +220,7 @@ def check_settings(noun: str, name: str, settings: Mapping[str, Any], where: str
 
 
 def load_plugins(study: Study) -> None:
-    """Import a stored study's plugins; `PluginError` when one is missing or has changed."""
+    """Import a stored study's plugins; `PluginError` when one is missing, has changed, or is not allowed here."""
     for plugin in study.plugins:
         registry.load_plugin_file(Path(plugin.path), plugin.sha256)
 

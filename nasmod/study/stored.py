@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from nasmod.study.definition import Study, check, difference, load_plugins, of_t
 from nasmod.study.record import TRAINED
 from nasmod.study.tables import candidates, optuna_studies, studies
 
+LARGEST_ID = 2**31 - 1  # what a database's integer holds
 FAILURES_IN_ROW = 20  # end a study: whatever fails every candidate is for a person to mend
 
 # draining: what runs is trained to its end, nothing else is begun; halting: what runs is handed back
@@ -87,12 +89,15 @@ def create_or_join(database: Database, study: Study, fingerprint: str, versions:
         directions = study.objective.directions if study.objective.mode == "pareto" else {"score": "maximize"}
         connection.execute(
             insert(studies).values(
+                id=secrets.randbelow(LARGEST_ID) + 1,  # never a deleted study's: processes of that may be about
                 name=study.name,
                 optuna_study=projection.create_study(connection, study.name, list(directions.values())),
                 definition=json.dumps(study.definition()),
                 fingerprint=fingerprint,
                 trials=study.trials,
                 hours=study.hours,
+                workers_per_device=study.workers_per_device,
+                artifacts=study.artifacts,
                 state="searching",
                 versions=json.dumps(dict(versions)),
             )
@@ -100,7 +105,7 @@ def create_or_join(database: Database, study: Study, fingerprint: str, versions:
         return True
 
     created = database.transact(work)
-    stored = open_study(database, study.name)
+    stored = open_study(database, study.name, only_to_look=not created)
     if not created:
         lines = difference(stored.study.definition(), study.definition())
         if lines:
@@ -109,21 +114,36 @@ def create_or_join(database: Database, study: Study, fingerprint: str, versions:
                 f"A study '{study.name}' with another definition is in {database.shown} (stored -> given): "
                 f"{'; '.join(lines[:3])}{more}. Choose another --name, or resume it as it is."
             )
+        if study.artifacts not in (None, stored.artifacts):
+            kept = "its database" if stored.artifacts is None else f"'{stored.artifacts}'"
+            raise StudyError(
+                f"Study '{study.name}' keeps its files in {kept}, not in '{study.artifacts}': files do not move. "
+                "Start it without other artifacts, or choose another --name."
+            )
         check_data(stored, fingerprint)
+        load_plugins(stored.study)
     return stored
 
 
 def open_study(database: Database, name: str, *, only_to_look: bool = False) -> StoredStudy:
     """The stored study of this name, its plugins imported; `StudyError` names the known ones when it is not there.
 
-    `only_to_look` imports no plugin: the records of a study can be read where its plugins are not.
+    A plugin is imported only if this process may (see `nasmod.study.allowed`), `PluginError` otherwise; `only_to_look`
+    imports none: the records of a study can be read where its plugins are not, or are not trusted.
     """
     row = database.read(lambda connection: connection.execute(select(studies).where(studies.c.name == name)).first())
     if row is None:
         raise StudyError(unknown("study", name, names(database)))
-    table = {**json.loads(row.definition), "trials": row.trials, "hours": row.hours}
     where = f"study '{name}' in {database.shown}"
+    try:
+        table = {**json.loads(row.definition), "trials": row.trials, "hours": row.hours}
+        table |= {"workers_per_device": row.workers_per_device, "artifacts": row.artifacts}
+        made_with = dict(json.loads(row.versions))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise StudyError(f"The stored definition of {where} is damaged: {error}.") from error
     study = of_tables(table, where)
+    if study.name != name:
+        raise StudyError(f"The stored definition of {where} is damaged: it is that of '{study.name}'.")
     if not only_to_look:
         load_plugins(study)
         study = check(table, where)
@@ -132,7 +152,7 @@ def open_study(database: Database, name: str, *, only_to_look: bool = False) -> 
         id=row.id,
         study=study,
         fingerprint=row.fingerprint,
-        versions=json.loads(row.versions),
+        versions=made_with,
         artifacts=row.artifacts,
         workers_per_device=row.workers_per_device,
     )
@@ -156,7 +176,9 @@ def status(stored: StoredStudy) -> Status:
     """Counts and state, in one reading transaction."""
 
     def work(connection: Connection) -> Status:
-        row = connection.execute(select(studies).where(studies.c.id == stored.id)).one()
+        row = connection.execute(select(studies).where(studies.c.id == stored.id)).first()
+        if row is None:
+            raise _deleted(stored)
         counted = connection.execute(
             select(candidates.c.role, candidates.c.state, func.count())
             .where(candidates.c.study == stored.id)
@@ -188,11 +210,22 @@ def status(stored: StoredStudy) -> Status:
     return stored.database.read(work)
 
 
+def proposals(stored: StoredStudy) -> int:
+    """How many proposals were drawn so far: what the next one's generator comes from."""
+    query = select(studies.c.proposals).where(studies.c.id == stored.id)
+    drawn = stored.database.read(lambda connection: connection.scalar(query))
+    if drawn is None:
+        raise _deleted(stored)
+    return int(drawn)
+
+
 def raise_budget(stored: StoredStudy, trials: int | None, hours: float | None) -> None:
     """Set the study's whole budget, which may only grow; an ended study searches on when there is more to do."""
 
     def work(connection: Connection) -> None:
-        row = connection.execute(select(studies).where(studies.c.id == stored.id).with_for_update()).one()
+        row = connection.execute(select(studies).where(studies.c.id == stored.id).with_for_update()).first()
+        if row is None:
+            raise _deleted(stored)
         if trials is not None and trials < row.trials:
             raise StudyError(
                 f"--trials is the study's whole budget and may only be raised: it is {row.trials}, got {trials}."
@@ -225,12 +258,18 @@ def reopen(stored: StoredStudy) -> None:
 def stop(stored: StoredStudy, *, now: bool = False) -> Status:
     """Begin no candidate any more, on no machine: what runs is trained to its end, or handed back for `now`.
 
-    The study has ended once nothing runs; `reopen` goes on. A study that has ended already is left as it is.
+    The study has ended once nothing runs; `reopen` goes on. A study that has ended already is left as it is, and one
+    that is halting is not softened to draining.
     """
 
     def work(connection: Connection) -> None:
+        # locked first: a claim that is just being made is seen as running, or finds the study stopped
+        mine = select(studies.c.state).where(studies.c.id == stored.id)
+        before = connection.scalar(mine.with_for_update())
+        if before is None:
+            raise _deleted(stored)
         running = select(candidates.c.id).where(candidates.c.study == stored.id, candidates.c.state == "running")
-        state: StudyState = "halting" if now else "draining"
+        state: StudyState = "halting" if now or before == "halting" else "draining"
         if connection.execute(running.limit(1)).first() is None:
             state = "ended"
         connection.execute(
@@ -260,25 +299,43 @@ def move_on(
 def lease(stored: StoredStudy) -> tuple[str | None, int, int]:
     """Who holds the controller's lease, with its token and beat: what another process watches."""
     query = select(studies.c.controller, studies.c.controller_token, studies.c.controller_beat)
-    row = stored.database.read(lambda connection: connection.execute(query.where(studies.c.id == stored.id)).one())
+    row = stored.database.read(lambda connection: connection.execute(query.where(studies.c.id == stored.id)).first())
+    if row is None:
+        raise _deleted(stored)
     return row.controller, row.controller_token, row.controller_beat
 
 
 def take_lease(stored: StoredStudy, controller: str, token: int, last_beat: int) -> bool:
     """Become the controller if nobody has shown a sign of life since (token, beat) were seen."""
     free = (studies.c.controller_token == token) & (studies.c.controller_beat == last_beat)
-    return _update(stored, free, {"controller": controller, "controller_token": token + 1})
+    taken = (studies.c.controller_token == token + 1) & (studies.c.controller == controller)  # unacknowledged
+    return _update(stored, free | taken, {"controller": controller, "controller_token": token + 1})
 
 
 def keep_lease(stored: StoredStudy, controller: str, seconds: float) -> bool:
     """A controller's sign of life, with the seconds it searched since the last; False when another has taken over."""
-    beat = {"controller_beat": studies.c.controller_beat + 1, "seconds": studies.c.seconds + seconds}
-    return _update(stored, studies.c.controller == controller, beat)
+    written: int | None = None  # the beat of an attempt whose acknowledgement was lost: its seconds count once
+
+    def work(connection: Connection) -> bool:
+        nonlocal written
+        mine = (studies.c.id == stored.id) & (studies.c.controller == controller)
+        beat = connection.scalar(select(studies.c.controller_beat).where(mine).with_for_update())
+        if beat is not None and beat != written:
+            written = beat + 1
+            values = {"controller_beat": written, "seconds": studies.c.seconds + seconds}
+            connection.execute(update(studies).where(mine).values(**values))
+        return beat is not None
+
+    return stored.database.transact(work)
 
 
 def release_lease(stored: StoredStudy, controller: str) -> None:
     """Leave the lease to whoever asks next."""
     _update(stored, studies.c.controller == controller, {"controller": None})
+
+
+def _deleted(stored: StoredStudy) -> StudyError:
+    return StudyError(f"Study '{stored.name}' was deleted meanwhile.")
 
 
 def _update(stored: StoredStudy, condition: Any, values: Mapping[str, Any]) -> bool:

@@ -94,12 +94,13 @@ def sign_of_life(database: Database, study: int, process: Process, held: Claim |
     def work(connection: Connection) -> str:
         if held is not None:
             protocol.fence(connection, held)
-        state = connection.scalar(select(studies.c.state).where(studies.c.id == study))
-        if state is None:
-            return "gone"
         seen: ColumnElement[Any] = database_seconds()
         mine = (processes.c.study == study) & (processes.c.name == process.name)
         changed = connection.execute(update(processes).where(mine).values(beat=processes.c.beat + 1, seen=seen))
+        # read after the update: that waited for whoever was deleting the study
+        state = connection.scalar(select(studies.c.state).where(studies.c.id == study))
+        if state is None:
+            return "gone"
         if not changed.rowcount:
             connection.execute(insert(processes).values(study=study, seen=seen, **vars(process)))
         return str(state)

@@ -23,7 +23,7 @@ from optuna.distributions import (
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from nasmod.space import Choice, Distribution, Integer
 from nasmod.study import tables
@@ -53,6 +53,16 @@ def create_study(connection: Connection, name: str, directions: Sequence[str]) -
     return int(study[0])
 
 
+def delete_study(connection: Connection, study: int) -> None:
+    """Forget an Optuna study with its trials and everything that Optuna keeps of them."""
+    trials = select(tables.optuna_trials.c.trial_id).where(tables.optuna_trials.c.study_id == study)
+    for table in reversed(models.BaseModel.metadata.sorted_tables):  # what refers to others first
+        if "study_id" in table.c:
+            connection.execute(delete(table).where(table.c.study_id == study))
+        elif "trial_id" in table.c:
+            connection.execute(delete(table).where(table.c.trial_id.in_(trials)))
+
+
 def create_trial(
     connection: Connection,
     study: int,
@@ -62,12 +72,12 @@ def create_trial(
 ) -> tuple[int, int]:
     """A RUNNING trial with its parameters and user attributes; returns (trial_id, number).
 
-    The caller holds the study's row locked: the number is the count of trials before this one.
+    The caller holds the study's row locked: the number is the next after that of the latest trial.
     """
-    number = connection.scalar(
-        select(func.count()).select_from(tables.optuna_trials).where(tables.optuna_trials.c.study_id == study)
-    )
-    assert number is not None
+    trials = tables.optuna_trials.c
+    latest = select(trials.number).where(trials.study_id == study).order_by(trials.trial_id.desc()).limit(1)
+    before = connection.scalar(latest)
+    number = 0 if before is None else before + 1
     key = connection.execute(
         insert(tables.optuna_trials).values(
             study_id=study, number=number, state=TrialState.RUNNING, datetime_start=_now()
@@ -89,7 +99,7 @@ def create_trial(
             ],
         )
     _add_attributes(connection, trial, attributes)
-    return trial, int(number)
+    return trial, number
 
 
 def with_json(distributions: Mapping[str, Distribution]) -> dict[str, tuple[BaseDistribution, str]]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, TypeVar
 
+LEASE_SECONDS = 15.0  # who gives no sign of life for so long loses what it holds
 Beat = tuple[int, int]  # token, beat
 K = TypeVar("K", bound=Hashable)
 

@@ -1,0 +1,33 @@
+"""What an export wrote and proved, in lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from nasmod.export import Exported
+from nasmod.export.retraining import Retrained, mean_and_spread
+from nasmod.report.figures import figure
+
+
+def exported_lines(found: Exported, what: str) -> Iterator[str]:
+    """The files, how far each differs from the trained network, and its score on the test split."""
+    yield f"Exported {what} to {found.directory}:"
+    for file in found.files:
+        yield f"  {file}"
+    yield "Checked in a process that cannot import nasmod:"
+    for form, difference in found.differences.items():
+        yield (
+            f"  {form}: largest absolute difference from the trained network {difference:.2g}, "
+            f"test {found.score_name} {found.scores[form]:.4f}"
+        )
+    error = f" ± {found.trained_score.standard_error:.4f}" if found.trained_score.standard_error is not None else ""
+    trained = f"{found.trained_score.value:.4f}{error} on {found.examples:,} test examples"
+    yield f"  the trained network: test {found.score_name} {trained}"
+
+
+def spread_lines(trainings: Sequence[Retrained], epochs: int) -> Iterator[str]:
+    """Each measure of several trainings of one topology: its mean and spread."""
+    yield f"Mean ± standard deviation of {len(trainings)} trainings of {epochs} epochs:"
+    for name, (mean, spread) in mean_and_spread(trainings).items():
+        if not name.startswith("information."):
+            yield f"  {name} {figure(name, mean)}{f' ± {figure(name, spread)}' if spread else ''}"

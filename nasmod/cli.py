@@ -5,9 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
-import shlex
 import sys
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -25,15 +23,11 @@ if TYPE_CHECKING:
     from nasmod.export.retraining import Retrained
     from nasmod.search.run import Progress
     from nasmod.study.definition import Study
-    from nasmod.training import Epoch
 
     Search = Callable[[Callable[[Progress], None]], SearchStudy]
 
 USER_ERROR, INTERRUPTED = 2, 130
 PLAIN_COLUMNS = 120  # of tables where the output is no terminal
-STORAGE = "NASMOD_STORAGE"  # the environment variable that stands in for --storage
-SECONDS_BETWEEN_FRAMES = 0.4
-SECONDS_BETWEEN_LINES = 10.0
 
 # click's error of a wrong command line, wherever this version of typer keeps its click
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
@@ -54,16 +48,7 @@ class Engine(StrEnum):
     ray = "ray"
 
 
-class Noun(StrEnum):
-    """What `list` lists."""
-
-    kinds = "kinds"
-    spaces = "spaces"
-    datasets = "datasets"
-    strategies = "strategies"
-    stopping = "stopping"
-    measures = "measures"
-    studies = "studies"
+Noun = StrEnum("Noun", ["kinds", "spaces", "datasets", "strategies", "stopping", "measures", "studies"])  # of `list`
 
 
 def _workers(text: str) -> str:
@@ -135,9 +120,7 @@ def start(
     address: Address = None,
     artifacts: Annotated[
         str | None,
-        typer.Option(
-            metavar="DIR|s3://BUCKET/PREFIX", help="Keep weights and checkpoints there, not in the database."
-        ),
+        typer.Option(metavar="DIR|s3://BUCKET/PREFIX", help="Keep weights and checkpoints there, not in the database."),
     ] = None,
 ) -> None:
     """Start a study, or join it if it is there already."""
@@ -309,12 +292,12 @@ def top(
     as_json: AsJson = False,
 ) -> None:
     """Show the best candidates by score, the front, and the references beside them."""
-    from nasmod.report import top_rows
+    from nasmod.report import top_rows, with_front
 
     study = _load(name, storage)
     front = study.front()
     if as_json:
-        _print_json(top_rows(_with_front(study.top(number), front), front))
+        _print_json(top_rows(with_front(study.top(number), front), front))
         return
     _print_top(study, number or 10)
     if study.status().state != "ended" and not study.top(1):
@@ -457,14 +440,17 @@ def _one_line(error: Exception) -> str:
 
 def _search(definition: Study, storage: str | None, search: Search) -> None:
     """Run a search with live progress, then show what it found."""
+    from nasmod.report import ProgressView
+    from nasmod.report.commands import again
     from nasmod.study.stored import STOPPED
 
     name = definition.name
+    live_on = _console() if sys.stdout.isatty() else None
     try:
-        study = _with_progress(definition, search)
+        with ProgressView(definition.objective).showing(live_on, lambda line: print(line, flush=True)) as show:
+            study = search(show)
     except KeyboardInterrupt:
-        again = _again(f"nasmod resume {name}", storage)
-        said = f"running candidates were handed back. Go on with: {again}"
+        said = f"running candidates were handed back. Go on with: {again(f'nasmod resume {name}', storage)}"
         print(f"\nStopped; {said if _is_stored(name, storage) else 'nothing was stored yet.'}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     found = study.status()
@@ -476,72 +462,25 @@ def _search(definition: Study, storage: str | None, search: Search) -> None:
     _say_next(storage, *commands)
 
 
-def _with_progress(definition: Study, search: Search) -> SearchStudy:
-    from rich.live import Live
-
-    from nasmod.report import ProgressView
-
-    view = ProgressView(definition.objective)
-    if not sys.stdout.isatty():
-
-        def say(progress: Progress) -> None:
-            if line := view.line(progress):
-                print(line, flush=True)
-
-        return search(say)
-
-    drawn = {"at": 0.0}
-    with Live(console=_console(), auto_refresh=False, transient=True) as live:
-
-        def draw(progress: Progress) -> None:
-            if time.monotonic() - drawn["at"] >= SECONDS_BETWEEN_FRAMES:
-                drawn["at"] = time.monotonic()
-                live.update(view.live(progress), refresh=True)
-
-        return search(draw)
-
-
 def _retrained(study: SearchStudy, trial: str, epochs: int, seeds: int, output: Path) -> list[Retrained]:
     """Train again with a line now and then, and say what came out."""
     from nasmod.export.exporting import check_free
-    from nasmod.report.exported import spread_lines
+    from nasmod.report.exported import RetrainingView, spread_lines
 
     check_free(output)
-    said = {"at": time.monotonic()}
-
-    def say(number: int, epoch: Epoch) -> None:
-        if time.monotonic() - said["at"] >= SECONDS_BETWEEN_LINES or epoch.number == epochs:
-            said["at"] = time.monotonic()
-            print(
-                f"training {number} of {seeds}: epoch {epoch.number} of {epochs}, "
-                f"validation accuracy {epoch.validation_accuracy:.4f}",
-                flush=True,
-            )
-
-    trainings = study.retrain(epochs, trial, seeds=seeds, on_epoch=say)
+    view = RetrainingView(epochs, seeds)
+    show = lambda number, epoch: _print_lines(view.lines(number, epoch))  # noqa: E731  # its types are those of `retrain`
+    trainings = study.retrain(epochs, trial, seeds=seeds, on_epoch=show)
     _print_lines(spread_lines(trainings, epochs))
     return trainings
 
 
 def _print_top(study: SearchStudy, number: int) -> None:
-    from nasmod.report import top_table
+    from nasmod.report.tables import top_view
 
-    front = study.front()
-    shown = _with_front(study.top(number), front)
-    if shown or study.references():
-        _console().print(top_table(shown, front, study.references(), study.study.objective))
-    if not study.status().finished:
-        print("No candidate has finished.")
-    elif not shown:
-        print("No finished candidate meets the floors of the objective.")
-    elif not front:
-        print("The front is empty: no candidate does better than chance.")
-
-
-def _with_front(best: list[Any], front: list[Any]) -> list[Any]:
-    """The best by score, then what else is on the front."""
-    keys = {record.key for record in best}
-    return [*best, *(record for record in front if record.key not in keys)]
+    best, front, finished = study.top(number), study.front(), study.status().finished
+    for shown in top_view(best, front, study.references(), study.study.objective, finished):
+        _console().print(shown)
 
 
 def _load(name: str, storage: str | None, allow_plugins: bool = False) -> SearchStudy:
@@ -552,7 +491,7 @@ def _load(name: str, storage: str | None, allow_plugins: bool = False) -> Search
 
 def _storage(named: str | None) -> str | None:
     """The storage that is meant: the one named, else that of the environment."""
-    return named if named is not None else os.environ.get(STORAGE) or None
+    return named if named is not None else os.environ.get("NASMOD_STORAGE") or None
 
 
 def _console() -> Console:
@@ -573,24 +512,11 @@ def _is_stored(name: str, storage: str | None) -> bool:
     return True
 
 
-def _again(command: str, storage: str | None) -> str:
-    """A command that finds the study again, fit for a shell, without the password of a URL."""
-    if storage is None:
-        return command  # in `runs`, or where the environment says
-    from nasmod.study.database import shown, storage_url
-
-    place = storage
-    if "://" in storage:
-        url = storage_url(storage)
-        place = shown(url)
-        if place != url.render_as_string(hide_password=False) and url.get_backend_name() != "sqlite":
-            return f"{STORAGE}=URL {command}"  # the URL has a password, which is never repeated
-    return f"{command} --storage {shlex.quote(place)}"
-
-
 def _say_next(storage: str | None, *commands: str) -> None:
+    from nasmod.report.commands import again
+
     for index, command in enumerate(commands):
-        print(f"{'      ' if index else 'Next: '}{_again(command, storage)}")
+        print(f"{'      ' if index else 'Next: '}{again(command, storage)}")
 
 
 def _print_lines(lines: Iterable[str]) -> None:

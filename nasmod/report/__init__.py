@@ -5,7 +5,7 @@ from nasmod.report.drawing import draw, node_names
 from nasmod.report.progress import ProgressView
 from nasmod.report.rows import full_row, top_rows
 from nasmod.report.show import origin, show
-from nasmod.report.tables import modules_of, score_of, top_table
+from nasmod.report.tables import modules_of, score_of, top_table, with_front
 
 __all__ = [
     "ProgressView",
@@ -19,4 +19,5 @@ __all__ = [
     "show",
     "top_rows",
     "top_table",
+    "with_front",
 ]

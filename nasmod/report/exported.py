@@ -1,12 +1,18 @@
-"""What an export wrote and proved, in lines."""
+"""What an export wrote and proved, and the trainings before it, in lines."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from nasmod.export import Exported
 from nasmod.export.retraining import Retrained, mean_and_spread
 from nasmod.report.figures import figure
+from nasmod.report.progress import SECONDS_BETWEEN_LINES
+
+if TYPE_CHECKING:
+    from nasmod.training import Epoch
 
 
 def exported_lines(found: Exported, what: str) -> Iterator[str]:
@@ -23,6 +29,23 @@ def exported_lines(found: Exported, what: str) -> Iterator[str]:
     error = f" ± {found.trained_score.standard_error:.4f}" if found.trained_score.standard_error is not None else ""
     trained = f"{found.trained_score.value:.4f}{error} on {found.examples:,} test examples"
     yield f"  the trained network: test {found.score_name} {trained}"
+
+
+class RetrainingView:
+    """What a person sees while a topology is trained again: a line now and then, and one at each end."""
+
+    def __init__(self, epochs: int, seeds: int) -> None:
+        self.epochs, self.seeds = epochs, seeds
+        self._said_at = time.monotonic()
+
+    def lines(self, number: int, epoch: Epoch) -> Iterator[str]:
+        """A line, or none when the last was just said."""
+        if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES or epoch.number == self.epochs:
+            self._said_at = time.monotonic()
+            yield (
+                f"training {number} of {self.seeds}: epoch {epoch.number} of {self.epochs}, "
+                f"validation accuracy {epoch.validation_accuracy:.4f}"
+            )
 
 
 def spread_lines(trainings: Sequence[Retrained], epochs: int) -> Iterator[str]:

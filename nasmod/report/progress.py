@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +22,7 @@ from nasmod.study.record import ENDED, Record
 if TYPE_CHECKING:
     from nasmod.search.run import Progress
 
+SECONDS_BETWEEN_FRAMES = 0.4
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -29,6 +33,23 @@ class ProgressView:
         self.objective = objective
         self._judged: tuple[int, Record | None, int] = (-1, None, 0)
         self._last_line: tuple[float, str] = (-SECONDS_BETWEEN_LINES, "")
+
+    @contextmanager
+    def showing(self, console: Console | None, say: Callable[[str], None]) -> Iterator[Callable[[Progress], None]]:
+        """What is to be called with each `Progress`: it draws on a terminal's console, or says a line now and then."""
+        if console is None:
+            yield lambda progress: say(line) if (line := self.line(progress)) else None
+            return
+        drawn_at = -SECONDS_BETWEEN_FRAMES
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+
+            def draw(progress: Progress) -> None:
+                nonlocal drawn_at
+                if time.monotonic() - drawn_at >= SECONDS_BETWEEN_FRAMES:
+                    drawn_at = time.monotonic()
+                    live.update(self.live(progress), refresh=True)
+
+            yield draw
 
     def live(self, progress: Progress) -> RenderableType:
         """Bar and three lines, for a terminal."""

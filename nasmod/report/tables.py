@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from rich import box
 from rich.table import Table
@@ -12,6 +12,34 @@ from nasmod.measures.objective import Objective
 from nasmod.report.figures import NONE, figure, main_measure, measure
 from nasmod.study.record import Record
 from nasmod.topology import Topology
+
+
+def top_view(
+    best: Sequence[Record],
+    front: Collection[Record],
+    references: Sequence[Record],
+    objective: Objective,
+    finished: int,
+) -> Iterator[Table | str]:
+    """The best by score with the whole front and the references, and why there are none of a sort.
+
+    `finished` is how many candidates ran to their end, those that an objective's floors rule out included.
+    """
+    shown = with_front(best, front)
+    if shown or references:
+        yield top_table(shown, front, references, objective)
+    if not finished:
+        yield "No candidate has finished."
+    elif not shown:
+        yield "No finished candidate meets the floors of the objective."
+    elif not front:
+        yield "The front is empty: no candidate does better than chance."
+
+
+def with_front(best: Sequence[Record], front: Collection[Record]) -> list[Record]:
+    """The best by score, then what else is on the front."""
+    keys = {record.key for record in best}
+    return [*best, *(record for record in front if record.key not in keys)]
 
 
 def top_table(

@@ -107,10 +107,12 @@ class DataSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
-    validation: float = Field(0.2, gt=0, lt=1, description="share of the examples that judges candidates")
-    test: float = Field(0.2, gt=0, lt=1, description="share of the examples kept for the final figures")
-    seed: int = Field(0, ge=0, lt=2**32, description="draws the splits")
-    limit: int | None = Field(None, ge=1, description="use at most so many examples in all, for quick runs")
+    validation: float = Field(0.2, strict=True, gt=0, lt=1, description="share of the examples that judges candidates")
+    test: float = Field(0.2, strict=True, gt=0, lt=1, description="share of the examples kept for the final figures")
+    seed: int = Field(0, strict=True, ge=0, lt=2**32, description="draws the splits")
+    limit: int | None = Field(
+        None, strict=True, ge=1, description="use at most so many examples in all, for quick runs"
+    )
 
     def code(self) -> tuple[Code, ...]:
         """The user's Python files that loading the data executes: read, not executed."""

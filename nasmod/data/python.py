@@ -20,12 +20,10 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from nasmod import registry
-from nasmod import registry
 from nasmod.data.arrays import ArraySettings, dataset_of
 from nasmod.data.checks import check_dataset
 from nasmod.data.dataset import Dataset, Task, absolute
 from nasmod.errors import DataError, NasmodError, unknown
-from nasmod.registry import Code
 from nasmod.registry import Code
 
 
@@ -43,10 +41,6 @@ class PythonSettings(ArraySettings):
         if not place or not function.isidentifier():
             raise ValueError("must be 'module:function' or 'file.py:function'")
         return f"{absolute(place, info) if place.endswith('.py') else place}:{function}"
-
-    def code(self) -> tuple[Code, ...]:
-        """The function's file, after those of the packages that it lies in."""
-        return tuple(part.code for part in _parts(self.factory) if part.code is not None)
 
     def code(self) -> tuple[Code, ...]:
         """The function's file, after those of the packages that it lies in."""
@@ -109,8 +103,6 @@ def _parts(factory: str) -> list[_Part]:
     names = place.split(".")
     if not all(name.isidentifier() for name in names):
         raise DataError(f"'{place}' cannot be imported: it is neither the name of a module nor a file.py.")
-    if not all(name.isidentifier() for name in names):
-        raise DataError(f"'{place}' cannot be imported: it is neither the name of a module nor a file.py.")
     for count in range(1, len(names) + 1):
         name = ".".join(names[:count])
         spec = _spec(name, found[-1].folders if found else None)
@@ -135,52 +127,6 @@ def _spec(name: str, folders: tuple[str, ...] | None) -> ModuleSpec | None:
             places = [Path(folder) / name.rpartition(".")[2] for folder in folders or ()]
             spec.submodule_search_locations = [str(place) for place in places if place.is_dir()]
         if spec is not None:
-            return spec
-    return None
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A module on the way to the function, from the outermost package on; a package may have no file of its own."""
-
-    name: str
-    code: Code | None
-    folders: tuple[str, ...]  # of its submodules
-
-
-def _parts(factory: str) -> list[_Part]:
-    """What is executed to get at a factory, in order. Nothing is imported; `DataError` when something is missing."""
-    place, _, function = factory.rpartition(":")
-    if place.endswith(".py"):
-        name = f"nasmod_data_{hashlib.sha256(place.encode()).hexdigest()[:16]}"
-        try:
-            return [_Part(name, registry.read_code(Path(place), function), ())]
-        except FileNotFoundError as error:
-            raise DataError(f"There is no file '{place}'.") from error
-        except OSError as error:
-            raise DataError(f"The file '{place}' cannot be read: {error.strerror}.") from error
-    found: list[_Part] = []
-    names = place.split(".")
-    if not all(name.isidentifier() for name in names):
-        raise DataError(f"'{place}' cannot be imported: it is neither the name of a module nor a file.py.")
-    for count in range(1, len(names) + 1):
-        name = ".".join(names[:count])
-        spec = _spec(name, found[-1].folders if found else None)
-        if spec is None or (found and not found[-1].folders):
-            raise DataError(f"'{place}' cannot be imported: there is no module '{name}'.")
-        folders = tuple(spec.submodule_search_locations or ())
-        code = None
-        if spec.has_location or not folders:
-            if not (spec.has_location and spec.origin and spec.origin.endswith(".py")):
-                raise DataError(f"The factory '{factory}' must lie in Python files; '{name}' does not.")
-            code = registry.read_code(Path(spec.origin), function if count == len(names) else None)
-        found.append(_Part(name, code, folders))
-    return found
-
-
-def _spec(name: str, folders: tuple[str, ...] | None) -> ModuleSpec | None:
-    for finder in sys.meta_path:  # `importlib.util.find_spec` would import the packages around it
-        if (spec := finder.find_spec(name, folders)) is not None:
             return spec
     return None
 

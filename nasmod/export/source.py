@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from nasmod.errors import ExportError
+from nasmod.errors import ExportError, plain
 from nasmod.export.printing import Group, Text, pretty
 from nasmod.modules import check_params, kind, network_class
 from nasmod.networks import Layer, Plan, Step
@@ -43,7 +43,7 @@ def model_source(plan: Plan, title: str) -> str:
         imports.append("from torch.nn import functional as F")
     if re.search(r"\bmath\.", body):
         imports[:0] = ["import math", ""]
-    title = title.replace("\\", "/").replace('"', "'")
+    title = plain(title).replace("\\", "/").replace('"', "'")
     return f'"""{title}"""\n\nfrom __future__ import annotations\n\n' + "\n".join(imports) + f"\n\n\n{body}\n"
 
 
@@ -146,7 +146,8 @@ def _call(name: str, of: type[nn.Module], arguments: Mapping[str, Any]) -> Group
         if parameter.name not in arguments:
             continue
         value = arguments[parameter.name]
-        text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+        printable = isinstance(value, str) and value.isprintable()
+        text = json.dumps(value, ensure_ascii=False) if printable else repr(value)
         if parameter.default is inspect.Parameter.empty and parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             printed.append(text)
         elif value != parameter.default or type(value) is not type(parameter.default):

@@ -29,7 +29,7 @@ class Objective(BaseModel):
     'flops 2000000 is over the budget of 1000000'
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     mode: Literal["combined", "pareto"] = Field(
         default="combined", description="combined: one score; pareto: rank by domination in every direction"

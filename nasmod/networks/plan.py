@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -139,8 +140,9 @@ def _names(nodes: Sequence[Node]) -> list[str]:
             wanted = f"{node.kind}_{counts[node.kind]}"
         else:
             wanted = str(node.params["name"])
-        name = re.sub(r"\W", "_", wanted)
+        name = re.sub(r"\W", "_", unicodedata.normalize("NFKC", wanted))  # as Python reads identifiers
         name = f"_{name}" if not name or name[0].isdigit() else name
+        name = name if name.isidentifier() else re.sub(r"\W", "_", name, flags=re.ASCII)
         while name in taken or keyword.iskeyword(name):
             name += "_"
         taken.add(name)

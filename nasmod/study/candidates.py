@@ -9,24 +9,30 @@ overwrite its successor. A lost acknowledgement is resolved by reading the row a
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from optuna.distributions import BaseDistribution
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
-from nasmod.errors import StorageError
+from nasmod.errors import ArtifactError, StorageError, StorageFullError
 from nasmod.study import files, projection
 from nasmod.study.database import Database
-from nasmod.study.record import ENDED, TRAINED, Proposal, Role, RungResult
+from nasmod.study.files import FileName, Uploaded
+from nasmod.study.record import DAMAGED, ENDED, TRAINED, Proposal, Role, RungResult
+from nasmod.study.stored import FAILURES_IN_ROW
 from nasmod.study.tables import candidates, rungs, studies
 from nasmod.topology import Parameter
 
+COMPARED = 1_000  # the latest at a rung, of which a candidate is to be among the best: old ones say little of new ones
 ATTEMPTS = 2  # a candidate whose second attempt dies with its worker is failed
 Distributions = Mapping[str, tuple[BaseDistribution, str]]
+T = TypeVar("T")
+log = logging.getLogger("nasmod.candidates")
 
 
 class ClaimLost(Exception):  # noqa: N818  # it reports an event, not an error: the candidate is another worker's now
@@ -38,6 +44,7 @@ class Claim:
     """The right to train one candidate, until its token changes."""
 
     id: int
+    study: int
     token: int
     key: str
     role: Role
@@ -47,6 +54,7 @@ class Claim:
     curve: tuple[Mapping[str, float], ...]
     rung_results: tuple[RungResult, ...]
     checkpoint: bytes | None
+    artifacts: str | None = None  # where its files go, None: into the database
 
 
 def propose(
@@ -64,13 +72,16 @@ def propose(
     controller, or this very call whose acknowledgement was lost) nothing is written: whether the key is known is told.
     """
     content = json.dumps({**proposal.to_json(), "parameters": dict(parameters)}, allow_nan=False)
+    duplicate = False
 
     def work(connection: Connection) -> bool:
+        nonlocal duplicate
         row = _lock(connection, study)
         mine = (candidates.c.study == study) & (candidates.c.key == key)
         known = connection.execute(select(candidates.c.proposal).where(mine)).first()
         if drawn_at is not None and row.proposals != drawn_at:
-            return known is not None and known.proposal == content
+            return known is not None and known.proposal == content and not duplicate
+        duplicate = known is not None
         if role == "search":
             counted = {"proposals": studies.c.proposals + 1}
             if known is not None:
@@ -98,6 +109,7 @@ def claim(database: Database, study: int, worker: str, distributions: Distributi
     """The oldest queued candidate that the budget admits, now this worker's; None when there is none.
 
     `worker` names one process and one claim at a time, so that a claim whose acknowledgement was lost is found again.
+    A checkpoint that is not to be had any more is forgotten: the candidate is trained from its beginning.
     """
 
     def work(connection: Connection) -> Claim | None:
@@ -106,9 +118,10 @@ def claim(database: Database, study: int, worker: str, distributions: Distributi
             candidates.c.study == study, candidates.c.state == "running", candidates.c.worker == worker
         )
         if (found := connection.execute(mine).first()) is not None:
-            return _claim_of(connection, found)
+            return _claim_of(connection, found, row.artifacts)
         roles = {"searching": ["reference", "search"], "repeating": ["reference", "repeat"]}.get(row.state, [])
-        if "search" in roles and not _budget_left(connection, study, row.trials):
+        failing = row.failures_in_row >= FAILURES_IN_ROW  # the controller has not ended it yet
+        if "search" in roles and (failing or not _budget_left(connection, study, row.trials)):
             roles.remove("search")
         oldest = (
             select(candidates)
@@ -150,9 +163,20 @@ def claim(database: Database, study: int, worker: str, distributions: Distributi
         claimed = connection.execute(select(candidates).where(candidates.c.id == found.id)).one()
         if claimed.trial is not None:
             projection.delete_from_step(connection, claimed.trial, claimed.checkpoint)
-        return _claim_of(connection, claimed)
+        return _claim_of(connection, claimed, row.artifacts)
 
-    return database.transact(work)
+    held = database.transact(work)
+    return held if held is None or held.artifacts is None else _with_checkpoint(database, held)
+
+
+def waiting(database: Database, study: int) -> tuple[str, bool]:
+    """The state of a study and whether anything is queued: a look that locks nothing, for whoever has nothing to do."""
+    queued = select(candidates.c.id).where(candidates.c.study == study, candidates.c.state == "queued").exists()
+    query = select(studies.c.state, queued.label("queued")).where(studies.c.id == study)
+    row = database.read(lambda connection: connection.execute(query).first())
+    if row is None:
+        raise StorageError("The study was deleted meanwhile.")
+    return row.state, bool(row.queued)
 
 
 def report(
@@ -165,16 +189,17 @@ def report(
 ) -> list[RungResult]:
     """Store the curve so far, the rung's result and a checkpoint if one is due; returns the others' results there.
 
-    `score` becomes the trial's intermediate value at this epoch. Raises `ClaimLost`, and `StorageFullError` where a
-    checkpoint finds no space.
+    `score` becomes the trial's intermediate value at this epoch. Raises `ClaimLost`, and where a checkpoint finds no
+    space `StorageFullError`, no way `ArtifactError`.
     """
     epoch = len(curve)
+    file = _upload(database, held, "checkpoint", checkpoint)
 
     def work(connection: Connection) -> list[RungResult]:
         values: dict[str, Any] = {"curve": json.dumps(list(curve))}
-        if checkpoint is not None:
+        if file is not None:
             values["checkpoint"] = epoch
-            files.write(connection, held.id, "checkpoint", checkpoint)
+            files.write(connection, held.id, "checkpoint", file)
         study = fence(connection, held, **values)
         if held.trial is not None and score is not None:
             projection.report(connection, held.trial, epoch, score)
@@ -185,11 +210,13 @@ def report(
             select(rungs.c.result)
             .join(candidates, candidates.c.id == rungs.c.candidate)
             .where(rungs.c.study == study, rungs.c.epoch == epoch, candidates.c.role == "search")
+            .order_by(rungs.c.candidate.desc())
+            .limit(COMPARED)
         ).all()
         connection.execute(insert(rungs).values(candidate=held.id, study=study, epoch=epoch, result=rung.to_json()))
         return [RungResult.from_json(text) for text in others]
 
-    return database.transact(work, wait_for_space=checkpoint is None)
+    return _keep(database, work, file)
 
 
 def finish(
@@ -204,13 +231,14 @@ def finish(
 ) -> None:
     """Store a trained candidate: its result (measures, standard errors, score …), its weights, Optuna's values.
 
-    Raises `ClaimLost`, and `StorageFullError` where the weights find no space.
+    Raises `ClaimLost`, and where the weights find no space `StorageFullError`, no way `ArtifactError`.
     """
+    file = _upload(database, held, "weights", weights)
 
     def work(connection: Connection) -> None:
         if _already_ended(connection, held):
             return
-        digest = files.write(connection, held.id, "weights", weights) if weights is not None else None
+        digest = files.write(connection, held.id, "weights", file) if file is not None else None
         searched = select(studies.c.seconds).where(studies.c.id == candidates.c.study).scalar_subquery()
         study = fence(
             connection,
@@ -222,13 +250,14 @@ def finish(
             checkpoint=0,
             ended_at=searched,
         )
-        files.remove(connection, held.id, "checkpoint")
-        connection.execute(update(studies).where(studies.c.id == study).values(failures_in_row=0))
+        files.remove(connection, held.id, "checkpoint", held.artifacts)
+        failures = (studies.c.id == study) & (studies.c.failures_in_row != 0)  # else the row is left to those who claim
+        connection.execute(update(studies).where(failures).values(failures_in_row=0))
         if held.trial is not None:
             attributes = {**result["measures"], **({"reason": stopped} if stopped else {})}
             projection.complete(connection, held.trial, values, fraction_left=fraction_left, attributes=attributes)
 
-    database.transact(work, wait_for_space=weights is None)
+    _keep(database, work, file)
 
 
 def fail(database: Database, held: Claim, reason: str, detail: str = "") -> None:
@@ -245,27 +274,37 @@ def fail(database: Database, held: Claim, reason: str, detail: str = "") -> None
             result=json.dumps({"measures": {}, "standard_errors": {}, "score": None, "traceback": detail}),
             checkpoint=0,
         )
-        _count_failure(connection, study, held.id, held.trial, reason)
+        _count_failure(connection, study, held.id, held.trial, reason, held.artifacts)
 
     database.transact(work)
 
 
 def hand_back(database: Database, held: Claim, curve: Sequence[Mapping[str, float]], checkpoint: bytes | None) -> None:
-    """Give a candidate back to the queue with its checkpoint: the worker was asked to end. Not a failed attempt."""
+    """Give a candidate back to the queue with its checkpoint: the worker was asked to end. Not a failed attempt.
+
+    A checkpoint that cannot be uploaded is dropped: the candidate goes on from the one before.
+    """
+    try:
+        file = _upload(database, held, "checkpoint", checkpoint)
+    except (ArtifactError, StorageFullError) as error:
+        log.warning("handing back without this checkpoint: %s", error)
+        file = None
 
     def work(connection: Connection) -> None:
-        row = connection.execute(select(candidates).where(candidates.c.id == held.id)).one()
+        row = connection.execute(select(candidates).where(candidates.c.id == held.id)).first()
+        if row is None:
+            raise ClaimLost(f"the study of candidate {held.id} was deleted")
         if row.token == held.token + 1 and row.state != "running":
             return  # committed before, the acknowledgement was lost
         values: dict[str, Any] = {"curve": json.dumps(list(curve))}
-        if checkpoint is not None:
+        if file is not None:
             values["checkpoint"] = len(curve)
-            files.write(connection, held.id, "checkpoint", checkpoint)
+            files.write(connection, held.id, "checkpoint", file)
         fence(connection, held, state="queued", token=held.token + 1, attempts=row.attempts - 1, **values)
         if held.trial is not None:
             projection.wait(connection, held.trial)
 
-    database.transact(work)
+    _keep(database, work, file, wait_for_space=True)
 
 
 def sweep(database: Database, candidate: int, token: int, last_beat: int, before: float = math.inf) -> bool:
@@ -278,23 +317,28 @@ def sweep(database: Database, candidate: int, token: int, last_beat: int, before
     def work(connection: Connection) -> bool:
         if time.monotonic() >= before:
             return False
-        row = connection.execute(select(candidates).where(candidates.c.id == candidate)).first()
+        row = connection.execute(_with_place().where(candidates.c.id == candidate)).first()
         if row is None or (row.state, row.token, row.beat) != ("running", token, last_beat):
             return False
         return _take(connection, row, "no sign of life")
 
-    return database.transact(work)
+    try:
+        return database.transact(work)
+    except DAMAGED as error:
+        raise StorageError(f"A queued candidate in the database is damaged: {error}") from error
 
 
 def bury(database: Database, study: int, worker: str, how: str) -> int:
     """Take what a worker holds whose process has ended for certain, without waiting for its lease; returns how many."""
+    taken: set[int] = set()  # by an attempt whose acknowledgement was lost, too
 
     def work(connection: Connection) -> int:
         _lock(connection, study)
-        held = select(candidates).where(
+        held = _with_place().where(
             candidates.c.study == study, candidates.c.state == "running", candidates.c.worker == worker
         )
-        return sum(_take(connection, row, how) for row in connection.execute(held).all())
+        taken.update(row.id for row in connection.execute(held).all() if _take(connection, row, how))
+        return len(taken)
 
     return database.transact(work)
 
@@ -304,6 +348,7 @@ def retry(database: Database, study: int, keys: Collection[str] | None = None) -
 
     The failed Optuna trial stays as it is: Optuna's are final. The candidate gets a new one when it is claimed.
     """
+    queued: set[int] = set()  # by an attempt whose acknowledgement was lost, too
 
     def work(connection: Connection) -> int:
         row = _lock(connection, study)
@@ -311,6 +356,7 @@ def retry(database: Database, study: int, keys: Collection[str] | None = None) -
         if keys is not None:
             failed &= candidates.c.key.in_(list(keys))
         again = connection.scalars(select(candidates.c.id).where(failed)).all()
+        queued.update(again)
         for candidate in again:
             connection.execute(delete(rungs).where(rungs.c.candidate == candidate))
             connection.execute(
@@ -332,7 +378,7 @@ def retry(database: Database, study: int, keys: Collection[str] | None = None) -
         if again:
             reopened = {"state": "searching", "reason": None} if row.state == "ended" else {}
             connection.execute(update(studies).where(studies.c.id == study).values(failures_in_row=0, **reopened))
-        return len(again)
+        return len(queued)
 
     return database.transact(work)
 
@@ -364,10 +410,70 @@ def _budget_left(connection: Connection, study: int, trials: int) -> bool:
     return (taken or 0) < trials
 
 
-def _claim_of(connection: Connection, row: Row[Any]) -> Claim:
+def _with_place() -> Select[Any]:
+    return select(candidates, studies.c.artifacts).join(studies, studies.c.id == candidates.c.study)
+
+
+def _upload(database: Database, held: Claim, name: FileName, content: bytes | None) -> bytes | Uploaded | None:
+    """What the candidate's transaction is to write: the content itself, or what lies outside the database already."""
+    place = held.artifacts
+    if content is None or place is None:
+        return content
+
+    def work(connection: Connection) -> Uploaded:
+        fence(connection, held)
+        return files.announce(connection, held.id, held.token, name, place)
+
+    return files.upload(database.transact(work), content)
+
+
+def _keep(
+    database: Database,
+    work: Callable[[Connection], T],
+    file: bytes | Uploaded | None,
+    *,
+    wait_for_space: bool = False,
+) -> T:
+    """Run the transaction that writes a file; one in the database waits for no space unless it is told to."""
+    try:
+        return database.transact(work, wait_for_space=wait_for_space or not isinstance(file, bytes))
+    except ClaimLost:
+        if isinstance(file, Uploaded):
+            files.withdraw(file)
+        raise
+
+
+def _with_checkpoint(database: Database, held: Claim) -> Claim | None:
+    """A claim with its checkpoint from outside the database; from the first epoch, if it cannot be had."""
+    if not held.curve:
+        return held
+    try:
+        checkpoint = files.fetch(database, held.artifacts, held.id, "checkpoint")
+    except (ArtifactError, StorageFullError) as error:
+        log.warning("training %s from its beginning: %s", held.key[:8], error)
+        checkpoint = None
+    if checkpoint is not None:
+        return replace(held, checkpoint=checkpoint)
+
+    def work(connection: Connection) -> None:
+        fence(connection, held, curve="[]", checkpoint=0)
+        files.remove(connection, held.id, "checkpoint", held.artifacts)
+        connection.execute(delete(rungs).where(rungs.c.candidate == held.id))
+        if held.trial is not None:
+            projection.delete_from_step(connection, held.trial, 0)
+
+    try:
+        database.transact(work)
+    except ClaimLost:
+        return None
+    return replace(held, curve=(), rung_results=())
+
+
+def _claim_of(connection: Connection, row: Row[Any], place: str | None) -> Claim:
     results = connection.scalars(select(rungs.c.result).where(rungs.c.candidate == row.id).order_by(rungs.c.epoch))
     return Claim(
         id=row.id,
+        study=row.study,
         token=row.token,
         key=row.key,
         role=row.role,
@@ -376,7 +482,8 @@ def _claim_of(connection: Connection, row: Row[Any]) -> Claim:
         proposal=Proposal.from_json(json.loads(row.proposal)),
         curve=tuple(json.loads(row.curve)),
         rung_results=tuple(RungResult.from_json(text) for text in results),
-        checkpoint=files.read(connection, row.id, "checkpoint") if row.checkpoint else None,
+        checkpoint=files.read(connection, row.id, "checkpoint") if row.checkpoint and place is None else None,
+        artifacts=place,
     )
 
 
@@ -385,9 +492,11 @@ def fence(connection: Connection, held: Claim, **values: Any) -> int:
 
     Raises `ClaimLost`, undoing the transaction.
     """
+    # SQLite gives a deleted candidate's id to the next one, a study's id never comes again
+    mine = (candidates.c.id == held.id) & (candidates.c.study == held.study) & (candidates.c.token == held.token)
     changed = connection.execute(
         update(candidates)
-        .where(candidates.c.id == held.id, candidates.c.token == held.token, candidates.c.state == "running")
+        .where(mine, candidates.c.state == "running")
         .values({"beat": candidates.c.beat + 1, **values})
         .returning(candidates.c.study)
     ).first()
@@ -398,7 +507,10 @@ def fence(connection: Connection, held: Claim, **values: Any) -> int:
 
 def _already_ended(connection: Connection, held: Claim) -> bool:
     """Whether this very claim ended its candidate before: the commit went through, its acknowledgement did not."""
-    row = connection.execute(select(candidates.c.token, candidates.c.state).where(candidates.c.id == held.id)).one()
+    mine = (candidates.c.id == held.id) & (candidates.c.study == held.study)
+    row = connection.execute(select(candidates.c.token, candidates.c.state).where(mine)).first()
+    if row is None:
+        raise ClaimLost(f"the study of candidate {held.id} was deleted")
     return bool(row.token == held.token and row.state in ENDED)
 
 
@@ -420,14 +532,16 @@ def _take(connection: Connection, row: Row[Any], how: str) -> bool:
     if not changed:
         return False
     if not again:
-        _count_failure(connection, row.study, row.id, row.trial, reason)
+        _count_failure(connection, row.study, row.id, row.trial, reason, row.artifacts)
     elif row.trial is not None:
         projection.wait(connection, row.trial)
     return True
 
 
-def _count_failure(connection: Connection, study: int, candidate: int, trial: int | None, reason: str) -> None:
-    files.remove(connection, candidate, "checkpoint")
+def _count_failure(
+    connection: Connection, study: int, candidate: int, trial: int | None, reason: str, place: str | None
+) -> None:
+    files.remove(connection, candidate, "checkpoint", place)
     connection.execute(
         update(studies).where(studies.c.id == study).values(failures_in_row=studies.c.failures_in_row + 1)
     )

@@ -25,6 +25,7 @@ from sqlalchemy.engine import URL, make_url
 
 from nasmod.errors import StorageError, StorageFullError
 from nasmod.study import tables
+from nasmod.study.mounts import refuse_network
 
 T = TypeVar("T")
 log = logging.getLogger("nasmod.database")
@@ -56,6 +57,8 @@ class Database:
         """Open a database that is there and ours. Raises `StorageError` in one line otherwise."""
         url = storage_url(storage)
         path = sqlite_path(url)
+        if path is not None:
+            refuse_network(path)
         if path is not None and path.is_dir():
             raise StorageError(f"'{path}' is a folder, not a database; name a file in it with --storage.")
         if path is not None and not path.is_file():
@@ -70,12 +73,19 @@ class Database:
         """Open a database, made first if it is not there. Of several processes at once, one makes it."""
         url = storage_url(storage)
         path = sqlite_path(url)
+        if path is not None:
+            refuse_network(path)
         with _explained(url):
             if path is not None and not path.exists():
                 _create_sqlite(path)
             elif path is None:
                 _create_server(url)
         return cls.open(storage)
+
+    @classmethod
+    def unchecked(cls, storage: str) -> Database:
+        """A database that may not be ours, to be looked at: nothing is checked, made or upgraded."""
+        return cls(_engine(storage_url(storage)))
 
     def transact(self, work: Callable[[Connection], T], *, wait_for_space: bool = True) -> T:
         """Run `work` in one writing transaction, retried whole; its result once it is committed.
@@ -137,6 +147,12 @@ class Database:
             if not inspect(connection).has_table(tables.schema.name):
                 raise StorageError(f"The database {_shown(url)} holds no nasmod studies.")
             version = connection.scalar(select(tables.schema.c.version))
+            optunas = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        if optunas not in tables.optuna_versions():
+            raise StorageError(
+                f"The database {_shown(url)} has tables of another Optuna ({optunas}) than the one installed here, "
+                f"{optuna.__version__}. Install the Optuna that upgraded them."
+            )
         if version is None or version > tables.SCHEMA_VERSION:
             raise StorageError(
                 f"The database {_shown(url)} is of schema version {version}; this nasmod reads up to "

@@ -51,15 +51,15 @@ class Study(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=NAME_PATTERN, description="the study's name in its database")
-    seed: int = Field(0, ge=0, description="every generator of the study is derived from it")
+    seed: int = Field(0, strict=True, ge=0, description="every generator of the study is derived from it")
     trials: int = Field(
-        100, ge=1, le=MOST_TRIALS, description="budget: how many candidates are trained, over all workers"
+        100, strict=True, ge=1, le=MOST_TRIALS, description="budget: how many candidates are trained, over all workers"
     )
     hours: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="end the search after so many hours of searching"
+        None, strict=True, gt=0, allow_inf_nan=False, description="end the search after so many hours of searching"
     )
     workers_per_device: int = Field(
-        1, ge=1, le=100, description="how many workers share a GPU where `--workers auto` counts them"
+        1, strict=True, ge=1, le=100, description="how many workers share a GPU where `--workers auto` counts them"
     )
     space: dict[str, Any] = Field(description="the search space: a packaged name, a path, or its tables written out")
     data: dict[str, Any] = Field(description="the data set: `name` and its settings")
@@ -68,9 +68,13 @@ class Study(BaseModel):
     strategy: dict[str, Any] = {"name": "evolution"}
     stopping: dict[str, Any] = {"name": "halving"}
     measures: dict[str, dict[str, Any]] = Field({}, validate_default=True, description="more measures, or settings")
-    references: bool = Field(True, description="train the monolith, the chain and the parallel ensemble beside")
-    finalists: int = Field(3, ge=0, description="how many of the best are trained again with other seeds at the end")
-    repeats: int = Field(3, ge=1, description="how often each finalist is trained in all")
+    references: bool = Field(
+        True, strict=True, description="train the monolith, the chain and the parallel ensemble beside"
+    )
+    finalists: int = Field(
+        3, strict=True, ge=0, description="how many of the best are trained again with other seeds at the end"
+    )
+    repeats: int = Field(3, strict=True, ge=1, description="how often each finalist is trained in all")
     plugins: tuple[Plugin, ...] = ()
     storage: str | None = Field(
         None,

@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from nasmod.errors import StorageError, TopologyError
 from nasmod.topology import Parameter, Topology
 
 Role = Literal["search", "reference", "repeat"]
@@ -41,7 +42,10 @@ class Proposal:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Proposal:
         """What `to_json` gave."""
-        return cls(Topology.from_json(stored["topology"]), stored["settings"], stored["parent"], stored["origin"])
+        parent = stored["parent"]
+        if not isinstance(parent, str | None):
+            raise TypeError(f"the parent of a proposal is a key, not {parent!r:.100}")
+        return cls(Topology.from_json(stored["topology"]), dict(stored["settings"]), parent, dict(stored["origin"]))
 
 
 def candidate_key(topology: Topology, settings: Mapping[str, Parameter], repeat: int = 0) -> str:
@@ -71,12 +75,34 @@ class RungResult:
         return cls(**{**stored, "values": tuple(stored["values"]), "errors": tuple(stored["errors"])})
 
 
+# what reading a text that somebody has changed by hand may raise
+DAMAGED = (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, TopologyError)
+StoredText = Literal["proposal", "curve", "result"]
+_TEXT_OF_FIELD: Mapping[str, StoredText] = {
+    "proposal": "proposal",
+    "parameters": "proposal",
+    "curve": "curve",
+    "measures": "result",
+    "standard_errors": "result",
+    "score": "result",
+    "seconds": "result",
+    "traceback": "result",
+}
+
+
+def _none() -> None:
+    """A default that is no attribute of the class: an absent one is parsed when it is asked for."""
+
+
 @dataclass(frozen=True)
 class Record:
     """Everything known of one candidate. `number` is its Optuna trial's, None before it is claimed or if it has none.
 
     After finalists were repeated, `measures` are means over the `repeats` trainings and `standard_errors` those of the
     mean. `curve` holds one mapping an epoch.
+
+    A record that was read from a database (`Record.stored`) parses its JSON when one of its fields is first asked for:
+    of ten thousand records most are asked for their state and score alone.
     """
 
     number: int | None
@@ -93,10 +119,37 @@ class Record:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     repeats: int = 1
     worker: str | None = None
-    seconds: float | None = None
+    seconds: float | None = field(default_factory=_none)
     attempts: int = 0
-    traceback: str | None = None
+    traceback: str | None = field(default_factory=_none)
     id: int = 0
+
+    @classmethod
+    def stored(cls, columns: Mapping[str, Any], texts: Mapping[StoredText, str | None]) -> Record:
+        """A record of plain columns and of JSON texts, equal to the one that has every field given."""
+        record = object.__new__(cls)
+        record.__dict__.update(columns, _texts=texts)
+        return record
+
+    def without_measures(self, prefix: str) -> Record:
+        """A copy that has no measure whose name begins so."""
+        copy = object.__new__(Record)
+        copy.__dict__.update(self.__dict__)
+        if "measures" in self.__dict__:
+            copy.__dict__["measures"] = _without(self.measures, prefix)
+        else:  # nothing is parsed for it
+            copy.__dict__["_texts"] = {**self.__dict__["_texts"], "hidden": prefix}
+        return copy
+
+    if not TYPE_CHECKING:  # mypy would take it for the promise that every attribute exists
+
+        def __getattr__(self, name: str) -> Any:
+            text = _TEXT_OF_FIELD.get(name)
+            texts = self.__dict__.get("_texts")
+            if text is None or texts is None:
+                raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+            self.__dict__.update(_parsed(text, texts[text], texts.get("hidden")))
+            return self.__dict__[name]
 
     @property
     def label(self) -> str:
@@ -104,3 +157,39 @@ class Record:
         if self.role == "reference":
             return str(self.proposal.origin.get("reference", "reference"))
         return f"#{self.number}" if self.number is not None else self.key[:8]
+
+
+def _without(measures: Mapping[str, float], prefix: str) -> dict[str, float]:
+    return {name: value for name, value in measures.items() if not name.startswith(prefix)}
+
+
+def _parsed(name: StoredText, text: str | None, hidden: str | None) -> dict[str, Any]:
+    """The fields of a record that one stored text holds, without the measures that are hidden."""
+    try:
+        return _fields(name, json.loads(text) if text else {}, hidden)
+    except DAMAGED as error:
+        raise StorageError(f"The {name} of a candidate in the database is damaged: {error}") from error
+
+
+def _fields(name: StoredText, stored: Any, hidden: str | None) -> dict[str, Any]:
+    if name == "curve":
+        return {"curve": tuple(_numbers(point) for point in stored)}
+    if name == "proposal":
+        return {"proposal": Proposal.from_json(stored), "parameters": dict(stored["parameters"])}
+    measures = _numbers(stored.get("measures", {}))
+    score, seconds, traceback = (stored.get(key) for key in ("score", "seconds", "traceback"))
+    _numbers({"score": score or 0.0, "seconds": seconds or 0.0})
+    return {
+        "measures": measures if hidden is None else _without(measures, hidden),
+        "standard_errors": _numbers(stored.get("standard_errors", {})),
+        "score": score,
+        "seconds": seconds,
+        "traceback": None if traceback is None else str(traceback),
+    }
+
+
+def _numbers(values: Mapping[str, float]) -> Mapping[str, float]:
+    for name, value in values.items():
+        if type(value) is not float and type(value) is not int:
+            raise TypeError(f"'{name}' is no number, but {value!r:.100}")
+    return values

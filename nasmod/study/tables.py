@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from optuna.storages._rdb import (
     models,
@@ -103,7 +104,7 @@ rungs = Table(
     Column("epoch", Integer, primary_key=True),
     Column("study", Integer, nullable=False),
     Column("result", Text, nullable=False),  # JSON: RungResult
-    Index("rungs_by_epoch", "study", "epoch"),
+    Index("rungs_by_epoch", "study", "epoch", "candidate"),
 )
 
 chunks = Table(
@@ -122,9 +123,19 @@ artifacts = Table(
     Column("study", Integer, ForeignKey("nasmod_studies.id"), nullable=False),
     Column("candidate", Integer, ForeignKey("candidates.id"), nullable=False),
     Column("name", String(32), nullable=False),  # weights, checkpoint
-    Column("kept", Boolean, nullable=False),  # False: about to be written, or no longer wanted
+    Column("kept", Boolean, nullable=False),  # whether the candidate has it
+    Column("token", Integer),  # of the claim that writes it; none once it is no longer wanted
+    Column("sha256", String(64)),  # once it is written
     Index("artifacts_by_candidate", "candidate", "name"),
 )
+
+
+
+def optuna_versions() -> frozenset[str]:
+    """The versions of Optuna's tables that the installed Optuna knows: its steps of upgrading are files so named."""
+    steps = Path(models.__file__).parent / "alembic" / "versions"
+    return frozenset(path.stem.rstrip("_") for path in steps.glob("v*.py"))
+
 
 optuna_studies = models.StudyModel.__table__
 optuna_directions = models.StudyDirectionModel.__table__
@@ -144,6 +155,8 @@ def _to_2(connection: Connection) -> None:
         "ALTER TABLE candidates ADD COLUMN ended_at FLOAT",
         "DROP INDEX candidates_by_state",
         "CREATE INDEX candidates_by_state_and_role ON candidates (study, state, role)",
+        "DROP INDEX rungs_by_epoch",
+        "CREATE INDEX rungs_by_epoch ON rungs (study, epoch, candidate)",
     ):
         connection.execute(text(statement))
     metadata.create_all(connection, [processes, artifacts])

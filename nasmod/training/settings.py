@@ -13,7 +13,7 @@ WARMUP_SHARE = 0.25  # of all steps, at most: a short training must still come d
 class TrainingSettings(BaseModel):
     """AdamW with warm-up and cosine decay. Planned epochs shape the learning rate, so they belong to the study."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     epochs: int = Field(20, ge=1, le=100_000)
     batch_size: int = Field(64, ge=2, description="at least 2: normalisation needs several examples")

@@ -17,7 +17,7 @@ from nasmod.search.feasibility import LISTABLE
 from nasmod.search.references import references
 from nasmod.search.strategies.random import draw
 from nasmod.study import Proposal, Record, Status, StoredStudy, candidate_key, candidates, processes, records, stored
-from nasmod.study.files import sweep_weights
+from nasmod.study.files import sweep, sweep_weights
 from nasmod.study.watch import Watch
 from nasmod.training import derive
 
@@ -51,6 +51,7 @@ class Controller:
         self._sweep()
         if status.state in ("draining", "halting"):
             if not status.running:
+                self._sweep_artifacts()
                 stored.move_on(self.study, status.state, "ended", None)
         elif status.state == "searching":
             reason = self._reason_to_end(status)
@@ -86,6 +87,7 @@ class Controller:
             self.holds_lease = stored.take_lease(self.study, self.name, token, beat)
             self.beaten_at = now
             if self.holds_lease:
+                self._sweep_artifacts()
                 self._file_references()
         return self.holds_lease
 
@@ -190,7 +192,14 @@ class Controller:
         kept = [*records.ranked(known, objective)[:KEPT], *records.front(known, objective)]
         kept += [record for record in known if record.role == "reference"]
         keep = {record.id for record in kept}
-        self.study.database.transact(lambda connection: sweep_weights(connection, self.study.id, keep))
+        place = self.study.artifacts
+        self.study.database.transact(lambda connection: sweep_weights(connection, self.study.id, keep, place))
+        self._sweep_artifacts()
+
+    def _sweep_artifacts(self) -> None:
+        """Remove files outside the database that nothing refers to."""
+        if self.study.artifacts is not None:
+            sweep(self.study.database, self.study.id, self.study.artifacts)
 
 
 def _without_test(record: Record) -> Record:

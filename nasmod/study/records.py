@@ -129,8 +129,11 @@ def rescored(records: Iterable[Record], objective: Objective) -> list[Record]:
 
 
 def weights(stored: StoredStudy, record: Record) -> bytes:
-    """The stored weights (safetensors) of a record; `StudyError` when they were not kept."""
-    content = stored.database.read(lambda connection: files.read(connection, record.id, "weights", record.weights))
+    """The stored weights (safetensors) of a record; `StudyError` when they were not kept.
+
+    `ArtifactError` when they are not where they were kept.
+    """
+    content = files.fetch(stored.database, stored.artifacts, record.id, "weights", record.weights)
     if content is None:
         raise StudyError(
             f"The weights of {record.label} were not kept (kept: the front and the best); export it with --retrain."

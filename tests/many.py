@@ -1,4 +1,4 @@
-"""A study of thousands of candidates, filed in bulk: real topologies, curves and results that look real, nothing trained.
+"""A study of thousands of candidates, filed in bulk: real topologies, curves and results as real ones, none trained.
 
 What is written is what the protocol would have written, Optuna's trials in step; tests/study/test_many_records.py holds
 the two side by side.
@@ -6,7 +6,6 @@ the two side by side.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import random
@@ -43,7 +42,9 @@ def fill(stored: StoredStudy, space: Space, finished: int, stopped: int = 0, fai
 
         def work(connection: Connection, part: list[tuple[str, str, Proposal]] = part) -> None:
             rows: Rows = defaultdict(list)
-            optuna_study = connection.scalar(select(tables.studies.c.optuna_study).where(tables.studies.c.id == stored.id))
+            optuna_study = connection.scalar(
+                select(tables.studies.c.optuna_study).where(tables.studies.c.id == stored.id)
+            )
             candidate = connection.scalar(select(func.max(tables.candidates.c.id))) or 0
             trial = connection.scalar(select(func.max(tables.optuna_trials.c.trial_id))) or 0
             of_study = tables.optuna_trials.c.study_id == optuna_study
@@ -51,8 +52,16 @@ def fill(stored: StoredStudy, space: Space, finished: int, stopped: int = 0, fai
             for index, (state, key, proposal) in enumerate(part, 1):
                 parameters = space.encode(proposal.topology, proposal.settings)
                 result, curve = _result(stored, proposal.topology, state, generator), _curve(stored, state, generator)
-                common = {"study": stored.id, "id": candidate + index, "trial": trial + index, "number": number + index - 1}
-                origin = {**proposal.origin, "system_attributes": {"NSGAIISampler:generation": common["number"] // GENERATION}}
+                common = {
+                    "study": stored.id,
+                    "id": candidate + index,
+                    "trial": trial + index,
+                    "number": number + index - 1,
+                }
+                origin = {
+                    **proposal.origin,
+                    "system_attributes": {"NSGAIISampler:generation": common["number"] // GENERATION},
+                }
                 filed = {**proposal.to_json(), "origin": origin, "parameters": parameters}
                 reason = {"stopped": "score is under the cut", "failed": "loss is not finite"}.get(state)
                 rows[tables.candidates].append(
@@ -68,7 +77,9 @@ def fill(stored: StoredStudy, space: Space, finished: int, stopped: int = 0, fai
             for table, content in rows.items():
                 connection.execute(insert(table), content)
             proposals = tables.studies.c.proposals + len(part)
-            connection.execute(update(tables.studies).where(tables.studies.c.id == stored.id).values(proposals=proposals))
+            connection.execute(
+                update(tables.studies).where(tables.studies.c.id == stored.id).values(proposals=proposals)
+            )
             _count_on(connection)
 
         stored.database.transact(work)
@@ -89,7 +100,12 @@ def _distinct(space: Space, generator: random.Random, seen: set[str]) -> Iterato
 def _result(stored: StoredStudy, topology: Topology, state: str, generator: random.Random) -> dict[str, Any]:
     """Measures such as a candidate of this topology might have: more modules do better, and cost more."""
     if state == "failed":
-        return {"measures": {}, "standard_errors": {}, "score": None, "traceback": "Traceback: loss is not finite\n" * 20}
+        return {
+            "measures": {},
+            "standard_errors": {},
+            "score": None,
+            "traceback": "Traceback: loss is not finite\n" * 20,
+        }
     modules = topology.module_count
     accuracy = min(0.99, 0.7 + 0.03 * modules + generator.uniform(-0.1, 0.1))
     measures = {
@@ -112,7 +128,9 @@ def _result(stored: StoredStudy, topology: Topology, state: str, generator: rand
     }
     return {
         "measures": measures,
-        "standard_errors": {name: 0.01 * generator.random() for name in measures if name not in ("flops", "parameters")},
+        "standard_errors": {
+            name: 0.01 * generator.random() for name in measures if name not in ("flops", "parameters")
+        },
         "score": stored.study.objective.score(measures),
         "seconds": measures["seconds"],
         "device": "cpu",
@@ -195,5 +213,5 @@ def _count_on(connection: Connection) -> None:
         return
     for table, column in ((tables.candidates, "id"), (tables.optuna_trials, "trial_id")):
         connection.exec_driver_sql(
-            f"SELECT setval(pg_get_serial_sequence('{table.name}', '{column}'), (SELECT max({column}) FROM {table.name}))"
+            f"SELECT setval(pg_get_serial_sequence('{table.name}', '{column}'), max({column})) FROM {table.name}"
         )

@@ -12,6 +12,7 @@ from nasmod.measures.objective import Direction, Objective
 Row = Mapping[str, float]
 
 USEFUL_SHARE_OF_BEST_SKILL = 0.5
+STRONGEST = 32
 
 
 def front_of(rows: Sequence[Row], objective: Objective, *, reference_skill: float | None = None) -> list[int]:
@@ -47,7 +48,8 @@ def pareto_front(rows: Sequence[Row], directions: Mapping[str, Direction]) -> li
     [1, 2]
     """
     values = _matrix(rows, directions)
-    order = np.lexsort(-values.T[::-1])  # what dominates a row stands before it
+    left = np.flatnonzero(~_beaten_by_the_strongest(values))
+    order = left[np.lexsort(-values[left].T[::-1])]  # what dominates a row stands before it
     front = np.empty_like(values)
     indices: list[int] = []
     for index in order:
@@ -57,6 +59,20 @@ def pareto_front(rows: Sequence[Row], directions: Mapping[str, Direction]) -> li
             front[len(indices)] = values[index]
             indices.append(int(index))
     return sorted(indices)
+
+
+def _beaten_by_the_strongest(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether one of the few rows that are best in sum dominates each: of thousands of rows nearly all fall so."""
+    span = np.where(np.isneginf(values), np.nan, values)
+    if len(values) <= STRONGEST or np.isnan(span).all(axis=0).any():
+        return np.zeros(len(values), dtype=bool)
+    low, high = np.nanmin(span, axis=0), np.nanmax(span, axis=0)
+    with np.errstate(invalid="ignore"):  # infinite values: any rows serve, as long as they are few
+        sums = np.nan_to_num((span - low) / np.where(high > low, high - low, 1.0)).sum(axis=1)
+    beaten = np.zeros(len(values), dtype=bool)
+    for row in values[np.argsort(-sums, kind="stable")[:STRONGEST]]:
+        beaten |= (row >= values).all(axis=1) & (row > values).any(axis=1)
+    return beaten
 
 
 def nondominated_ranks(

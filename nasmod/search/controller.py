@@ -7,6 +7,7 @@ break nothing. All it needs is in the database; another process goes on where it
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import time
 from collections.abc import Sequence, Set
@@ -26,6 +27,7 @@ DRAWS_OF_THE_STRATEGY = 50  # of these; the others are random
 KEPT = 20  # the best whose weights are kept, beside the front
 TICK_SECONDS = 0.25
 LEASE_BEAT_SECONDS = 2.0
+FILLING_SECONDS = 1.0  # how long one tick files proposals at most: the lease and the workers are looked after between
 
 
 class Controller:
@@ -42,6 +44,7 @@ class Controller:
         self._exhausted: str | None = None
         self._listed: list[tuple[str, Proposal]] | None = None
         self._swept_at = 0
+        self._blind: dict[int, tuple[Record, Record]] = {}  # id -> a record, and what a strategy may see of it
 
     def tick(self) -> Status:
         """One look at the study, and what is to be done about it."""
@@ -49,25 +52,29 @@ class Controller:
         if status.state == "ended" or not self._lead():
             return status
         self._sweep()
+        moved = False
         if status.state in ("draining", "halting"):
             if not status.running:
                 self._sweep_artifacts()
                 stored.move_on(self.study, status.state, "ended", None)
+                moved = True
         elif status.state == "searching":
             reason = self._reason_to_end(status)
             if reason is None:
                 reason = self._fill_queue(status)
             if reason is not None:
                 stored.move_on(self.study, "searching", "repeating", reason, status)
+                moved = True
         elif not self._open({"running"}, {"search"}):
             self._file_repeats()
             if not self._open({"queued", "running"}, {"repeat", "reference"}):
                 self._sweep_weights()
                 stored.move_on(self.study, "repeating", "ended", None)
-        if status.finished >= self._swept_at + KEPT:
+                moved = True
+        if status.finished >= self._swept_at + KEPT + status.finished // 50:
             self._swept_at = status.finished
             self._sweep_weights()
-        return stored.status(self.study)
+        return stored.status(self.study) if moved else status
 
     def release(self) -> None:
         """Leave the lease to another process."""
@@ -112,9 +119,14 @@ class Controller:
         return None
 
     def _fill_queue(self, status: Status) -> str | None:
-        """File proposals until every worker finds one; a reason to end when there are no new ones."""
-        wanted = min(max(self.workers, status.running) + 1, status.budget - status.trained - status.running)
-        while True:
+        """File proposals until every free worker finds one; a reason to end when there are no new ones."""
+        workers = max(self.workers, processes.count_workers(self.study.database, self.study.id))
+        ready = max(0, workers - status.running) + reserve(workers)
+        wanted = min(ready, status.budget - status.trained - status.running)
+        began = time.monotonic()
+        for _ in range(wanted):  # no more, however fast they are taken: how those fared is looked at first
+            if time.monotonic() - began >= FILLING_SECONDS:
+                break
             known = self.reader.read()
             queued = sum(record.state == "queued" and record.role == "search" for record in known)
             if queued >= wanted:
@@ -123,13 +135,14 @@ class Controller:
             if self._exhausted is not None:
                 busy = any(record.role == "search" and record.state in ("queued", "running") for record in known)
                 return None if busy else self._exhausted
+        return None
 
     def _file_one(self, known: Sequence[Record]) -> str | None:
         """File one new proposal; None, or why there is none."""
         seen = {record.key for record in known}
-        blind = [_without_test(record) for record in known]
+        blind = self._without_test(known)
         for attempt in range(DRAWS_WITHOUT_A_NEW_ONE):
-            proposals = stored.status(self.study).proposals
+            proposals = stored.proposals(self.study)
             strategy = strategies.make(self.study.study, self.context.space, proposals)
             if attempt < DRAWS_OF_THE_STRATEGY:
                 proposal = strategy.propose(blind, 1)[0]
@@ -150,6 +163,16 @@ class Controller:
             if candidates.propose(self.study.database, self.study.id, key, proposal, parameters, drawn_at=proposals):
                 return None
         return f"exhausted: {DRAWS_WITHOUT_A_NEW_ONE:,} proposals in a row brought no new candidate"
+
+    def _without_test(self, known: Sequence[Record]) -> list[Record]:
+        """What a strategy may see: nothing of the test split. Copies are kept as long as their records are."""
+        blind = []
+        for record in known:
+            kept = self._blind.get(record.id)
+            if kept is None or kept[0] is not record:
+                kept = self._blind[record.id] = record, record.without_measures("test_")
+            blind.append(kept[1])
+        return blind
 
     def _all_of_a_small_space(self) -> list[tuple[str, Proposal]] | None:
         """Every feasible topology of a space that can be listed, with its key; None for a larger space."""
@@ -188,9 +211,7 @@ class Controller:
 
     def _sweep_weights(self) -> None:
         """Forget the weights of what is neither among the best nor on the front nor a reference."""
-        known, objective = self.reader.read(), self.study.study.objective
-        kept = [*records.ranked(known, objective)[:KEPT], *records.front(known, objective)]
-        kept += [record for record in known if record.role == "reference"]
+        kept = records.worth_keeping(self.reader.read(), self.study.study.objective, KEPT)
         keep = {record.id for record in kept}
         place = self.study.artifacts
         self.study.database.transact(lambda connection: sweep_weights(connection, self.study.id, keep, place))
@@ -202,7 +223,12 @@ class Controller:
             sweep(self.study.database, self.study.id, self.study.artifacts)
 
 
-def _without_test(record: Record) -> Record:
-    """What a strategy may see of a record: nothing of the test split."""
-    seen = {name: value for name, value in record.measures.items() if not name.startswith("test_")}
-    return dataclasses.replace(record, measures=seen)
+def reserve(workers: int) -> int:
+    """How many proposals wait while every worker is busy: few, since each knows only what was trained before it.
+
+    Workers end at any moment, and the queue is looked at a few times a second: without a reserve they would wait.
+
+    >>> [reserve(workers) for workers in (1, 2, 4, 16, 64)]
+    [2, 3, 3, 6, 18]
+    """
+    return min(workers + 1, 2 + math.ceil(workers / 4))

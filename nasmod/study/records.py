@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,46 +15,73 @@ from nasmod.errors import StudyError
 from nasmod.measures.front import front_of
 from nasmod.measures.objective import Objective
 from nasmod.study import files
-from nasmod.study.record import ENDED, Proposal, Record
+from nasmod.study.record import Record, State, StoredText
 from nasmod.study.stored import StoredStudy
 from nasmod.study.tables import candidates
 
 if TYPE_CHECKING:
     import pandas
 
+Mark = tuple[str, int, int]  # state, token, beat: one of them differs after every change
+MARK = (candidates.c.state, candidates.c.token, candidates.c.beat)
+PLAIN = ("id", "number", "key", "state", "reason", "weights", "role", "worker", "attempts")
+TEXTS: tuple[StoredText, ...] = ("proposal", "curve", "result")
+COLUMNS = tuple(candidates.c[name] for name in (*PLAIN, *TEXTS, "token", "beat"))
+UNSETTLED: tuple[State, ...] = ("queued", "running", "failed")
+AT_ONCE = 500  # ids in one statement
+
 
 class RecordReader:
-    """Records of a study, read again only where they can have changed: an ended candidate's record is kept."""
+    """Records of a study, read again only where they can have changed; none but its newest are read twice.
+
+    What was trained never changes but for its weights, which are forgotten now and then. What is queued, running or
+    failed (it may be tried again) is read again when its state, token or beat has changed. Candidates are filed with
+    the study's row locked, so that no older id appears after a newer one.
+    """
 
     def __init__(self, stored: StoredStudy) -> None:
         self.stored = stored
-        self._ended: dict[int, Record] = {}
+        self._records: dict[int, Record] = {}
+        self._open: dict[int, Mark] = {}  # of what may still change
+        self._with_weights: set[int] = set()
 
     def read(self) -> list[Record]:
         """Every candidate's record, in the order they were filed."""
+        newest = next(reversed(self._records), 0)
+        table = candidates
+        of_study = table.c.study == self.stored.id
 
-        def work(connection: Connection) -> list[Record]:
-            table = candidates
-            states = connection.execute(
-                select(table.c.id, table.c.state, table.c.weights)
-                .where(table.c.study == self.stored.id)
-                .order_by(table.c.id)
-            ).all()
-            known = self._ended.copy()
-            changed = [row.id for row in states if row.id not in known]
-            found: dict[int, Record] = {}
-            for start in range(0, len(changed), 500):
-                part = changed[start : start + 500]
-                for row in connection.execute(select(table).where(table.c.id.in_(part))):
-                    found[row.id] = _record(row)
-            self._ended.update({i: record for i, record in found.items() if record.state in ENDED})
-            records = [found.get(row.id) or known[row.id] for row in states]
-            return [
-                record if record.weights == row.weights else replace(record, weights=row.weights)
-                for record, row in zip(records, states, strict=True)
-            ]
+        def work(connection: Connection) -> tuple[list[Row[Any]], set[int]]:
+            gone: set[int] = set()
+            rows: list[Row[Any]] = []
+            if newest:
+                marks = select(table.c.id, *MARK).where(of_study, table.c.state.in_(UNSETTLED))
+                seen = {row.id: tuple(row)[1:] for row in connection.execute(marks)}
+                changed = [i for i, mark in self._open.items() if seen.get(i) != mark]
+                for part in _in_parts(changed):
+                    rows += connection.execute(select(*COLUMNS).where(table.c.id.in_(part))).all()
+                for part in _in_parts(sorted(self._with_weights)):
+                    swept = select(table.c.id).where(table.c.id.in_(part), table.c.weights.is_(None))
+                    gone.update(connection.scalars(swept))
+            new = select(*COLUMNS).where(of_study, table.c.id > newest).order_by(table.c.id)
+            return [*rows, *connection.execute(new).all()], gone
 
-        return self.stored.database.read(work)
+        rows, gone = self.stored.database.read(work)
+        for row in rows:
+            self._keep(row)
+        for candidate in gone:
+            self._with_weights.discard(candidate)
+            self._records[candidate] = replace(self._records[candidate], weights=None)
+        return list(self._records.values())
+
+    def _keep(self, row: Row[Any]) -> None:
+        self._records[row.id] = _record(row)
+        if row.state in UNSETTLED:
+            self._open[row.id] = (row.state, row.token, row.beat)
+        else:
+            self._open.pop(row.id, None)
+        if row.weights is not None:
+            self._with_weights.add(row.id)
 
 
 def read_records(stored: StoredStudy) -> list[Record]:
@@ -96,6 +123,14 @@ def front(records: Iterable[Record], objective: Objective) -> list[Record]:
     """The finished, feasible, useful search records that no other beats in every direction, best score first."""
     rows = ranked(records, objective)
     return [rows[index] for index in front_of([record.measures for record in rows], objective)]
+
+
+def worth_keeping(records: Sequence[Record], objective: Objective, count: int) -> list[Record]:
+    """What an export may want: the best few, the front, and the references."""
+    rows = ranked(records, objective)
+    on_front = front_of([record.measures for record in rows], objective)
+    references = [record for record in records if record.role == "reference"]
+    return [*rows[:count], *(rows[index] for index in on_front), *references]
 
 
 def best(records: Iterable[Record], objective: Objective) -> Record:
@@ -179,27 +214,13 @@ def dataframe(records: Iterable[Record]) -> pandas.DataFrame:
 
 
 def _record(row: Row[Any]) -> Record:
-    proposal = json.loads(row.proposal)
-    result = json.loads(row.result) if row.result else {}
-    return Record(
-        number=row.number,
-        key=row.key,
-        state=row.state,
-        proposal=Proposal.from_json(proposal),
-        measures=result.get("measures", {}),
-        standard_errors=result.get("standard_errors", {}),
-        score=result.get("score"),
-        curve=tuple(json.loads(row.curve)),
-        reason=row.reason,
-        weights=row.weights,
-        role=row.role,
-        parameters=proposal["parameters"],
-        worker=row.worker,
-        seconds=result.get("seconds"),
-        attempts=row.attempts,
-        traceback=result.get("traceback"),
-        id=row.id,
-    )
+    plain = len(PLAIN)
+    return Record.stored(dict(zip(PLAIN, row[:plain], strict=True)), dict(zip(TEXTS, row[plain:-2], strict=True)))
+
+
+def _in_parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), AT_ONCE):
+        yield ids[start : start + AT_ONCE]
 
 
 def _mean(trainings: Sequence[Record], objective: Objective) -> Record:

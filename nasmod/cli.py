@@ -238,7 +238,7 @@ def retry(
         raise typer.BadParameter("name trial numbers, or --failed for all that failed", param_hint="'TRIALS'")
     study = _load(name, storage)
     queued = study.retry(None if failed else trials)
-    print(f"Queued {queued} failed candidates of {name} again.")
+    print(f"Queued {queued} failed candidate{'' if queued == 1 else 's'} of {name} again.")
     now = study.status()
     more = f" --trials {now.budget + queued}" if now.trained >= now.budget else ""  # the budget admits no other
     if queued:

@@ -41,10 +41,8 @@ def status_lines(found: Overview, storage: str) -> Iterator[str]:
     elif status.state != "ended":
         yield "No process is at work on it."
     if found.unattended:
-        yield (
-            f"{found.unattended} running candidates are held by no process at work; whoever searches takes them "
-            "after a lease."
-        )
+        held = f"{_count(found.unattended, 'running candidate')} {'is' if found.unattended == 1 else 'are'} held"
+        yield f"{held} by no process at work; whoever searches takes back what stays so for a lease."
 
 
 def status_row(found: Overview) -> dict[str, Any]:

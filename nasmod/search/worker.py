@@ -23,11 +23,11 @@ from typing import Self
 import torch
 
 from nasmod import registry
-from nasmod.errors import NasmodError
+from nasmod.errors import NasmodError, StorageFullError
 from nasmod.search.asking import Asked
 from nasmod.search.candidate import CHECKPOINT_SECONDS, CandidateTraining, HandBack
 from nasmod.search.context import Context, bring_to_life
-from nasmod.study import Database, StoredStudy, candidates, open_study, processes, stored
+from nasmod.study import Database, StoredStudy, candidates, files, open_study, processes, stored
 from nasmod.study.candidates import Claim, ClaimLost
 from nasmod.study.processes import Process
 
@@ -96,6 +96,8 @@ class Worker:
         study = open_study(database, orders.study)
         context = bring_to_life(study.study)
         stored.check_data(study, context.dataset.fingerprint)
+        with suppress(StorageFullError):  # space may come back; a folder that is not mounted here does not
+            files.check(database, study.id, study.artifacts)
         return cls(orders, study, context)
 
     def ask_to_end(self, number: int, frame: FrameType | None) -> None:

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, delete, false, inspect, select, text, update
 
 from nasmod.errors import NasmodError
-from nasmod.study import processes, tables
+from nasmod.study import files, processes, tables
 from nasmod.study.database import Database, sqlite_path, storage_url
 from nasmod.study.overview import silent
 from nasmod.study.record import TRAINED
@@ -78,10 +78,23 @@ def _inspect(database: Database, workers: int) -> Iterator[Check]:
         except NasmodError as error:  # one check that cannot be made leaves the others
             yield Check(name, "wrong", str(error), "see the server's message")
     if ours and _version(database) == tables.SCHEMA_VERSION:
-        every = select(studies.c.id, studies.c.name, studies.c.optuna_study).order_by(studies.c.name)
+        wanted_of = (studies.c.id, studies.c.name, studies.c.optuna_study, studies.c.artifacts)
+        every = select(*wanted_of).order_by(studies.c.name)
         for row in database.read(lambda connection: connection.execute(every).all()):
             yield in_step(database, row.id, row.name, row.optuna_study)
             yield held_by_the_living(database, row.id, row.name)
+            if row.artifacts is not None:
+                yield files_in_reach(database, row.id, row.name, row.artifacts)
+
+
+def files_in_reach(database: Database, study: int, name: str, place: str) -> Check:
+    """Whether this machine can write and read a study's files outside the database: tried, and removed."""
+    try:
+        files.check(database, study, place)
+    except NasmodError as error:
+        mend = "mount the folder, or set what S3 needs in the environment (AWS_…), on every machine"
+        return Check(f"files of {name}", "wrong", str(error), mend)
+    return Check(f"files of {name}", "ok", f"can be written to and read from '{place}'")
 
 
 def server(database: Database) -> Check:

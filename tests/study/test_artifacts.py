@@ -24,6 +24,7 @@ from nasmod.study import Database, StoredStudy, artifacts, create_or_join, files
 from nasmod.study import candidates as protocol
 from nasmod.study.candidates import Claim, ClaimLost
 from nasmod.study.deletion import delete_study
+from nasmod.study.inspection import inspect_database
 from nasmod.study.tables import artifacts as rows
 from nasmod.study.tables import candidates, chunks, optuna_steps, studies
 from tests.study.conftest import RESULT
@@ -372,6 +373,19 @@ def test_an_unmounted_share_is_noticed(tmp_path: Path) -> None:
         with pytest.raises(ArtifactError, match="is empty"):
             files.check(study.database, study.id, study.artifacts)
         assert lying(str(folder)) == set()
+
+
+def test_doctor_says_whether_the_files_are_in_reach(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    for study in kept_in(tmp_path / "a.db", str(folder)):
+        checks = {check.name: check.level for check in inspect_database(str(tmp_path / "a.db"), 1)}
+        assert checks["files of digits"] == "ok"
+        assert lying(str(folder)) == set()
+        folder.rmdir()
+        checks = {check.name: check.level for check in inspect_database(str(tmp_path / "a.db"), 1)}
+        assert checks["files of digits"] == "wrong"
+        assert sweep(study) == 0
 
 
 def test_weights_that_nothing_needs_are_swept(study: StoredStudy, place: str) -> None:

@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +22,9 @@ from urllib.parse import urlsplit
 from nasmod import registry
 from nasmod.errors import NasmodError, StudyError
 from nasmod.search.candidate import CHECKPOINT_SECONDS
+from nasmod.search.context import Context
 from nasmod.search.places import ENDING_SECONDS, QUICK_DEATH_SECONDS, QUICK_DEATHS, THREADS
-from nasmod.search.worker import ENDING_RETRY_SECONDS, Orders, Worker
+from nasmod.search.worker import ENDING_RETRY_SECONDS, IDLE_SECONDS, Orders, Worker
 from nasmod.study import StoredStudy, candidates, processes
 from nasmod.study.database import sqlite_path
 
@@ -33,7 +35,6 @@ except ImportError as error:
     raise StudyError("--engine ray needs Ray: pip install 'nasmod[ray]'") from error
 
 REACHED_SECONDS = 5.0  # Ray itself tries an address for minutes
-ANSWER_SECONDS = 10.0  # who has not answered by then, when all are asked to end, was never given a place
 PORT = 6379  # Ray's own, where an address names none
 NONE_SEEN = ("auto", "local")  # addresses that name no machine
 
@@ -41,12 +42,17 @@ NONE_SEEN = ("auto", "local")  # addresses that name no machine
 class ActorWorker(Worker):
     """A worker in a thread of an actor's process, where no signal reaches it: another thread hands back for it."""
 
+    def __init__(self, orders: Orders, study: StoredStudy, context: Context) -> None:
+        super().__init__(orders, study, context)
+        self.halted = threading.Event()
+
     def halt(self) -> None:
-        """Ask it to end, from another thread."""
+        """Hand back from another thread. An epoch cannot be broken into: whoever hears of it ends this process."""
         self.asked_to_end.set()
         self.database.retry_seconds = ENDING_RETRY_SECONDS
         if (training := self.training) is not None:
             training.give_back()
+        self.halted.set()
 
 
 class Actor:
@@ -54,35 +60,27 @@ class Actor:
 
     def __init__(self) -> None:
         self.worker: ActorWorker | None = None
-        self.asked_to_end = False
 
     def work(self, text: str) -> str | None:
         """Work as the orders say until nothing is left to do. Returns what a person must mend, None for nothing."""
+        self.end()  # who works here still was out of reach for a while, and taken for dead
         orders = Orders.from_json(text)
-        if self.worker is not None:  # the supervisor could not be reached for a while and took it for dead
-            self.worker.halt()
         assert orders.log is not None
-        handler = _log_to(Path(orders.log))
+        _log_to(Path(orders.log))
         if orders.device == "cuda":
             orders = dataclasses.replace(orders, device=f"cuda:{os.environ.get('CUDA_VISIBLE_DEVICES', '0')}")
         try:
             worker = self.worker = ActorWorker.of(orders)
-            if self.asked_to_end:
-                worker.halt()
-            worker.run()
-            worker.database.close()
-            if self.worker is worker:
-                self.worker = None
+            working = ThreadPoolExecutor(1).submit(worker.run)
+            while not worker.halted.is_set():
+                with suppress(TimeoutError):
+                    return working.result(timeout=IDLE_SECONDS)
         except NasmodError as error:
             return str(error)
-        finally:
-            logging.getLogger("nasmod").removeHandler(handler)
-            handler.close()
         return None
 
     def end(self) -> None:
-        """Hand back and end."""
-        self.asked_to_end = True
+        """Hand back."""
         if (worker := self.worker) is not None:
             worker.halt()
 
@@ -124,7 +122,14 @@ class RayWorker:
             return
         if words is not None:
             raise StudyError(f"A worker cannot work: {words}")
-        self.call = None
+        self.end()
+
+    def end(self) -> None:
+        """End its process, which has handed back what it held, or is not going to."""
+        if self.actor is not None:
+            ray.kill(self.actor, no_restart=True)
+            self.bury("it did not end when it was asked to")
+        self.actor = self.call = None
 
     def bury(self, how: str) -> int:
         """Take what its process held; if it lives after all, it can store nothing more of it."""
@@ -167,22 +172,16 @@ class Cluster:
             worker.watch(more_to_do)
 
     def end(self) -> None:
-        """Ask all to hand back and end, and wait for it; take what those held who did not."""
-        deadline = time.monotonic() + ENDING_SECONDS
-        busy = [worker for worker in self.workers if worker.call is not None]
-        asked = [worker.actor.end.remote() for worker in busy]
-        answered = set(_done(asked, ANSWER_SECONDS))
-        calls = [worker.call for worker, question in zip(busy, asked, strict=True) if question in answered]
-        ended = set(_done(calls, deadline - time.monotonic()))
-        for worker in self.workers:
-            if worker.actor is not None:
-                with suppress(RayError):
-                    ray.kill(worker.actor, no_restart=True)
-        for worker in busy:
-            if worker.call not in ended:
-                worker.bury("it did not end when it was asked to")
-        if self.connected_here:
-            ray.shutdown()
+        """Ask all to hand back, wait for it, and end them."""
+        asked = [worker.actor.end.remote() for worker in self.workers if worker.call is not None]
+        if asked:
+            ray.wait(asked, num_returns=len(asked), timeout=ENDING_SECONDS)
+        try:
+            for worker in self.workers:
+                worker.end()
+        finally:
+            if self.connected_here:
+                ray.shutdown()
 
 
 def start_workers(
@@ -290,15 +289,7 @@ def _check_answers(address: str) -> None:
         ) from error
 
 
-def _done(calls: list[Any], seconds: float) -> list[Any]:
-    """Those that are answered within so many seconds, whatever the answer."""
-    if not calls:
-        return []
-    done, _ = ray.wait(calls, num_returns=len(calls), timeout=max(0.0, seconds))
-    return list(done)
-
-
-def _log_to(path: Path) -> logging.Handler:
+def _log_to(path: Path) -> None:
     """Write the worker's log to a file of its machine; where that cannot be, to the actor's own, which Ray keeps."""
     handler: logging.Handler
     try:
@@ -306,8 +297,4 @@ def _log_to(path: Path) -> logging.Handler:
         handler = logging.FileHandler(path)
     except OSError:
         handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
-    logger = logging.getLogger("nasmod")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    return handler
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", handlers=[handler], force=True)

@@ -263,7 +263,7 @@ def test_candidates_that_crash_hang_or_eat_memory_fail_with_their_reason(make_st
         resource.setrlimit(resource.RLIMIT_AS, (WORKER_BYTES, WORKER_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
-    process = search(stored.database.url, tmp_path, preexec_fn=limit)
+    process = search(stored.database.url, tmp_path, lease_seconds=15.0, preexec_fn=limit)
     out, _ = process.communicate(timeout=400)
     assert process.returncode == 0, logs_of(tmp_path)
     assert "1 candidates were trained" in out

@@ -17,9 +17,19 @@ from pydantic import ValidationError
 
 from nasmod.errors import StorageError, StudyError, unknown
 from nasmod.measures.objective import Objective
-from nasmod.study import Database, Record, Status, StoredStudy, Study, candidates, create_or_join, open_study, read
+from nasmod.study import (
+    Database,
+    Record,
+    Status,
+    StoredStudy,
+    Study,
+    candidates,
+    create_or_join,
+    files,
+    open_study,
+    read,
+)
 from nasmod.study import artifacts as places
-from nasmod.study import files
 from nasmod.study import records as reading
 from nasmod.study import stored as storing
 from nasmod.study.allowed import permit
@@ -376,8 +386,13 @@ class SearchStudy:
         )
 
     def copy(self, file: str | Path) -> Path:
-        """A sound copy of the whole SQLite database at a path where nothing is yet."""
+        """A sound copy of the whole SQLite database at a path where nothing is yet, with what lies outside in it."""
         copy_database(self.stored.database, Path(file))
+        try:
+            files.bring_in(str(file))
+        except BaseException:
+            Path(file).unlink()
+            raise
         return Path(file)
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 PREFIX = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
 ID = re.compile(r"[0-9a-f]{32}")
 # how long a vanished server holds a worker up; more patience is of no use, since the file is at hand only once
-S3_SETTINGS = {"connect_timeout": 10, "read_timeout": 60, "retries": {"mode": "standard", "total_max_attempts": 4}}
+S3_SETTINGS = {"connect_timeout": 5, "read_timeout": 60, "retries": {"mode": "standard", "total_max_attempts": 3}}
 
 
 class Store:

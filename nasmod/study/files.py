@@ -16,16 +16,16 @@ import hashlib
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, insert, select, update
 
 from nasmod.errors import ArtifactError, StorageError
 from nasmod.study import tables
 from nasmod.study.artifacts import check as check_place
 from nasmod.study.artifacts import is_empty, new_id, store_at
 from nasmod.study.database import Database
-from nasmod.study.tables import artifacts, candidates
+from nasmod.study.tables import artifacts, candidates, studies
 
 CHUNK_BYTES = 4 * 1024 * 1024
 AT_ONCE = 500  # rows named in one statement
@@ -174,6 +174,47 @@ def sweep(database: Database, study: int, place: str) -> int:
         gone = artifacts.c.id.in_(removed[start : start + AT_ONCE])
         database.transact(lambda connection, gone=gone: connection.execute(delete(artifacts).where(gone)))  # type: ignore[misc]
     return len(removed)
+
+
+def bring_in(storage: str) -> None:
+    """Copy every file of a copied database into it: sweeping one of two that share them would rob the other.
+
+    What was replaced since the copy was made is forgotten. `ArtifactError` where a place is out of reach.
+    """
+    database = Database.open(storage)
+    try:
+        named = select(studies.c.artifacts).where(studies.c.artifacts.is_not(None)).distinct()
+        places = database.read(lambda connection: connection.scalars(named).all())
+        for place in places:
+            check_place(place)
+        if places:
+            _bring_all_in(database)
+    finally:
+        database.close()
+
+
+def _bring_all_in(database: Database) -> None:
+    outside = (
+        select(artifacts.c.id, artifacts.c.candidate, artifacts.c.name, artifacts.c.sha256, studies.c.artifacts)
+        .join(studies, studies.c.id == artifacts.c.study)
+        .where(artifacts.c.kept)
+    )
+    for row in database.read(lambda connection: connection.execute(outside).all()):
+        database.transact(lambda connection, row=row: _bring_in(connection, row))  # type: ignore[misc]
+    database.transact(lambda connection: connection.execute(delete(artifacts)))
+    database.transact(lambda connection: connection.execute(update(studies).values(artifacts=None)))
+
+
+def _bring_in(connection: Connection, row: Row[Any]) -> None:
+    try:
+        content = store_at(row.artifacts).get(row.id)
+    except ArtifactError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() == row.sha256:
+        write(connection, row.candidate, row.name, content)
+        return
+    forgotten = {"weights": None} if row.name == "weights" else {"checkpoint": 0}
+    connection.execute(update(candidates).where(candidates.c.id == row.candidate).values(forgotten))
 
 
 def remove_all(database: Database, study: int, place: str | None) -> None:

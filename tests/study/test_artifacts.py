@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def study(place: str, tmp_path: Path) -> Iterator[StoredStudy]:
     """A study that keeps its files there: `operations.make` joins it."""
-    yield from kept_in(tmp_path / "a.db", place)
+    with kept_in(tmp_path / "a.db", place) as study:
+        yield study
 
 
-def kept_in(storage: Path, place: str) -> Iterator[StoredStudy]:
+@contextmanager
+def kept_in(storage: Path | str, place: str) -> Iterator[StoredStudy]:
     database = Database.create(str(storage))
     definition = read("digits", trials=5, finalists=0, artifacts=place)
     yield create_or_join(database, definition, "f" * 64, {"nasmod": "0"})
@@ -212,7 +215,7 @@ def test_a_worker_taken_for_dead_leaves_no_file(study: StoredStudy, place: str) 
 def test_without_its_checkpoint_a_candidate_is_trained_from_its_beginning(tmp_path: Path, how: str) -> None:
     folder = tmp_path / "kept"
     folder.mkdir()
-    for study in kept_in(tmp_path / "a.db", str(folder)):
+    with kept_in(tmp_path / "a.db", str(folder)) as study:
         held = running(study)
         report(study, held, 1, rung=True, checkpoint=True)
         report(study, held, 2, rung=True)
@@ -240,7 +243,7 @@ def test_without_its_checkpoint_a_candidate_is_trained_from_its_beginning(tmp_pa
 def test_a_place_out_of_reach_fails_the_candidate_and_a_hand_back_goes_without(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     folder.mkdir()
-    for study in kept_in(tmp_path / "a.db", str(folder)):
+    with kept_in(tmp_path / "a.db", str(folder)) as study:
         held = running(study)
         report(study, held, 1, checkpoint=True)
         folder.rename(tmp_path / "elsewhere")
@@ -258,7 +261,7 @@ def test_a_place_out_of_reach_fails_the_candidate_and_a_hand_back_goes_without(t
 
 
 def test_a_full_disk_is_told_and_nothing_half_written_stays(tmp_path: Path, small_disk: Path) -> None:
-    for study in kept_in(tmp_path / "a.db", str(small_disk)):
+    with kept_in(tmp_path / "a.db", str(small_disk)) as study:
         held = running(study)
         report(study, held, 1, checkpoint=True)
         with pytest.raises(StorageFullError, match="No space is left in the artifacts folder"):
@@ -276,7 +279,7 @@ def test_a_name_from_a_hostile_database_cannot_escape(tmp_path: Path, name: str)
     victim.write_text("mine")
     (folder / "victim").write_text("mine, too")
     name = name.format(victim=victim)
-    for study in kept_in(tmp_path / "a.db", str(folder)):
+    with kept_in(tmp_path / "a.db", str(folder)) as study:
         held = running(study)
         with pytest.raises(ArtifactError, match="32 hexadecimal digits"):
             artifacts.store_at(str(folder)).put(name, b"yours")
@@ -294,7 +297,7 @@ def test_a_name_from_a_hostile_database_cannot_escape(tmp_path: Path, name: str)
 @pytest.mark.parametrize("hostile", ["kept", "../kept", "file:///etc", "s3://a/../b", "s3://me:key@lab/x", "", "\0"])
 def test_a_place_from_a_hostile_database_is_refused(tmp_path: Path, hostile: str) -> None:
     (tmp_path / "kept").mkdir()
-    for study in kept_in(tmp_path / "a.db", str(tmp_path / "kept")):
+    with kept_in(tmp_path / "a.db", str(tmp_path / "kept")) as study:
         study.database.transact(lambda c: c.execute(update(studies).values(artifacts=hostile)))
         with pytest.raises(StorageError) as caught:
             files.check(study.database, study.id, open_study(study.database, "digits").artifacts)
@@ -362,7 +365,7 @@ def test_a_start_with_another_place_is_refused(study: StoredStudy, tmp_path: Pat
 def test_an_unmounted_share_is_noticed(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     folder.mkdir()
-    for study in kept_in(tmp_path / "a.db", str(folder)):
+    with kept_in(tmp_path / "a.db", str(folder)) as study:
         files.check(study.database, study.id, study.artifacts)
         finish(study, running(study))
         files.check(study.database, study.id, study.artifacts)
@@ -378,7 +381,7 @@ def test_an_unmounted_share_is_noticed(tmp_path: Path) -> None:
 def test_doctor_says_whether_the_files_are_in_reach(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     folder.mkdir()
-    for study in kept_in(tmp_path / "a.db", str(folder)):
+    with kept_in(tmp_path / "a.db", str(folder)) as study:
         checks = {check.name: check.level for check in inspect_database(str(tmp_path / "a.db"), 1)}
         assert checks["files of digits"] == "ok"
         assert lying(str(folder)) == set()
@@ -398,6 +401,57 @@ def test_weights_that_nothing_needs_are_swept(study: StoredStudy, place: str) ->
     with pytest.raises(StudyError, match="--retrain"):
         records.weights(study, finished)
     holds(study)
+
+
+def test_a_copy_holds_its_files_itself(study: StoredStudy, place: str, tmp_path: Path) -> None:
+    fill(study.database)
+    sweep(study)
+    original = api.SearchStudy(study)
+    original.copy(tmp_path / "copy.db")
+    database = Database.open(str(tmp_path / "copy.db"))
+    copied = open_study(database, "digits")
+    assert copied.artifacts is None
+    assert violations(copied) == []
+    recover(copied)
+    delete_study(copied)
+    database.close()
+    holds(study)
+    assert lying(place) == kept(study)
+    held = claim(study, "another")
+    artifacts.store_at(place).remove(next(iter(kept(study))))  # as if replaced while the copy was made
+    original.copy(tmp_path / "second.db")
+    database = Database.open(str(tmp_path / "second.db"))
+    assert violations(open_study(database, "digits")) == []
+    database.close()
+    finish(study, held)
+
+
+def test_a_copy_without_its_files_is_none(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    with kept_in(tmp_path / "a.db", str(folder)) as study:
+        finish(study, running(study))
+        shutil.rmtree(folder)
+        with pytest.raises(ArtifactError, match="is it mounted"):
+            api.SearchStudy(study).copy(tmp_path / "copy.db")
+        assert not (tmp_path / "copy.db").exists()
+
+
+@pytest.mark.slow
+def test_it_holds_on_postgresql(empty_postgresql: str, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    with kept_in(empty_postgresql, str(folder)) as study:
+        fill(study.database)
+        holds(study)
+        recover(study)
+        holds(study)
+        assert study.database.transact(lambda c: files.sweep_weights(c, study.id, set(), study.artifacts))
+        assert sweep(study) > 0
+        assert lying(str(folder)) == kept(study)
+        holds(study)
+        delete_study(study)
+        assert lying(str(folder)) == set()
 
 
 def test_deleting_a_study_deletes_its_files_and_no_others(study: StoredStudy, place: str) -> None:
@@ -428,7 +482,7 @@ def test_a_kill_at_any_statement_loses_no_file_and_the_next_sweep_removes_orphan
     """Between upload and commit among them: the store then holds what no candidate has."""
     folder, saved, storage = tmp_path / "kept", tmp_path / "saved", tmp_path / "a.db"
     folder.mkdir()
-    for study in kept_in(storage, str(folder)):
+    with kept_in(storage, str(folder)) as study:
         fill(study.database)
         OPERATIONS[operation].arrange(study)
         sweep(study)

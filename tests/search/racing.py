@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -13,11 +14,16 @@ from typing import Any
 import torch
 
 from nasmod.errors import StudyError
+from nasmod.search.asking import Asked
+from nasmod.search.candidate import CandidateTraining
 from nasmod.search.context import bring_to_life
+from nasmod.search.controller import Controller
 from nasmod.search.worker import Orders, Worker
-from nasmod.study import Database, RungResult, candidates, open_study
+from nasmod.study import Database, RungResult, StoredStudy, candidates, open_study
 from nasmod.study import stored as storing
+from nasmod.study.database import copy
 from nasmod.study.processes import new_name
+from nasmod.study.records import read_records
 
 RESULT = {"measures": {"flops": 100.0, "skill": 0.5, "accuracy": 0.6}, "standard_errors": {"skill": 0.1}, "score": 0.5}
 
@@ -84,6 +90,55 @@ def work(index: int, barrier: Any, storage: str, folder: str) -> None:
     worker.run()
     database.close()
     logging.shutdown()
+
+
+def live(storage: str, before: int, copied: str, after: int, found: Any) -> None:
+    """Steer and train alone for so many candidates, copy the database, and go on: proposals as they were filed."""
+    database = Database.open(storage)
+    study = open_study(database, "small")
+    step = _steps(study, "first")
+    for _ in range(before):
+        step()
+    copy(database, Path(copied))
+    for _ in range(after):
+        step()
+    found.put(_filed(study))
+    database.close()
+
+
+def go_on(storage: str, after: int, found: Any) -> None:
+    """A process that knows nothing but the database goes on for so many candidates."""
+    database = Database.open(storage)
+    study = open_study(database, "small")
+    step = _steps(study, "second")
+    for _ in range(after):
+        step()
+    found.put(_filed(study))
+    database.close()
+
+
+def _steps(study: StoredStudy, name: str) -> Callable[[], None]:
+    """One candidate at a time: the controller fills the queue, then the oldest is trained."""
+    torch.set_num_threads(1)
+    context = bring_to_life(study.study)
+    controller = Controller(context, study, name, workers=1, lease_seconds=0.5)
+
+    def step() -> None:
+        while not controller.holds_lease:
+            controller.tick()
+            time.sleep(0.05)
+        filed = -1
+        while filed != (filed := len(_filed(study))):  # nothing more is to be filed
+            controller.tick()
+        held = candidates.claim(study.database, study.id, name, context.distributions)
+        assert held is not None
+        CandidateTraining(context, study.database, held, "cpu", Asked()).run()
+
+    return step
+
+
+def _filed(study: StoredStudy) -> list[tuple[str, dict[str, Any]]]:
+    return [(record.key, record.proposal.to_json()) for record in read_records(study)]
 
 
 def point(epoch: int) -> dict[str, float]:

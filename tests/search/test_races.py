@@ -6,7 +6,6 @@ import queue
 import random
 import re
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -133,15 +132,6 @@ def test_eight_starts_at_once_join_one_study_and_an_empty_folder_can_resume_it(m
 
             (tmp_path / "small.toml").unlink()  # nothing but the URL is left
             other = Group(tmp_path / "another", storage)
-            assert other.start("resume", "small", "--trials", "12", lease=15.0).wait() == 0, other.said()
+            with groups_of(other):
+                assert other.start("resume", "small", "--trials", "12", lease=15.0).wait() == 0, other.said()
             assert sum(record.state == "finished" for record in check_sound(stored, context)) == 12
-
-
-def test_resume_needs_nothing_but_the_url(make_study, start, tmp_path):
-    stored, context = start(make_study(trials=2, epochs=1))
-    other = Group(tmp_path / "empty", stored.database.url)
-    (tmp_path / "small.toml").unlink()
-    with groups_of(other):
-        assert other.start("resume", "small").wait() == 0, other.said()
-    assert sum(record.state == "finished" for record in check_sound(stored, context)) == 2
-    assert Path(other.folder, "runs").exists() is False  # the logs lie beside the SQLite file

@@ -18,6 +18,7 @@ from packaging.specifiers import SpecifierSet
 from nasmod.api import RUNS
 from nasmod.errors import NasmodError
 from nasmod.study.inspection import Check, inspect_database
+from nasmod.study.mounts import refuse_network
 
 FREE_BYTES, LEAST_BYTES = 2 << 30, 100 << 20  # free space that is enough, and what is too little to start
 NAMED_DATA = ("digits", "fashion-mnist")  # those that need no path
@@ -157,6 +158,11 @@ def folder(place: Path = RUNS) -> Iterator[Check]:
     except OSError as error:
         mend = "go to a folder you may write to, or name a storage with --storage or NASMOD_STORAGE"
         yield Check(name, "warning", f"'{there}' cannot be written: {error.strerror}", mend)
+        return
+    try:
+        refuse_network(place.absolute() / "name.db")
+    except NasmodError as error:
+        yield Check(name, "warning", str(error), "name a storage with --storage or NASMOD_STORAGE")
         return
     says = f"can be written, {free / 1e9:.1f} GB free"
     if free < LEAST_BYTES:

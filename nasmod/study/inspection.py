@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, false, inspect, select, text, update
 from nasmod.errors import NasmodError
 from nasmod.study import files, processes, tables
 from nasmod.study.database import Database, sqlite_path, storage_url
+from nasmod.study.mounts import refuse_network
 from nasmod.study.overview import silent
 from nasmod.study.record import TRAINED
 from nasmod.study.tables import candidates, optuna_trials, studies
@@ -50,6 +51,8 @@ def inspect_database(storage: str, workers: int) -> Iterator[Check]:
     """Every check of a database, for so many planned workers; what needs a table that is not there is left out."""
     try:
         path = sqlite_path(storage_url(storage))
+        if path is not None:
+            refuse_network(path)
         if path is not None and not path.is_file():
             yield Check("database", "ok", f"none at '{path}' yet; `nasmod start` makes it")
             return

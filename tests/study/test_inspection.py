@@ -11,6 +11,7 @@ import sqlalchemy
 from optuna.trial import TrialState
 from sqlalchemy import insert, make_url, text, update
 
+from nasmod.doctor import folder
 from nasmod.study import Database, StoredStudy, candidates, processes
 from nasmod.study.inspection import Check, inspect_database
 from nasmod.study.processes import Process
@@ -162,6 +163,15 @@ def test_a_storage_that_cannot_be_used_is_one_wrong_line_without_a_password(tmp_
     Path("text.db").write_text("no database at all, but a good deal longer than the header of one " * 9)
     (found,) = inspect_database(storage, 2)
     assert (found.level, says in found.says, "secret" in found.says) == ("wrong", True, False)
+
+
+def test_a_file_on_a_network_file_system_is_wrong(tmp_path, monkeypatch):
+    table = tmp_path / "mountinfo"
+    table.write_text("1 0 8:1 / / rw - nfs4 server:/ rw\n")
+    monkeypatch.setattr("nasmod.study.mounts.MOUNTS", table)
+    (found,) = inspect_database(str(tmp_path / "a.db"), 2)
+    assert (found.level, "nfs4" in found.says) == ("wrong", True)
+    assert [check.level for check in folder(tmp_path / "runs")] == ["warning"]
 
 
 @pytest.mark.slow

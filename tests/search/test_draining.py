@@ -1,0 +1,122 @@
+"""A study is stopped, or deleted, from anywhere while real machines are at work on it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nasmod.search.draining import stop
+from nasmod.search.run import run
+from nasmod.study import StoredStudy, records
+from nasmod.study import stored as storing
+from nasmod.study.stored import STOPPED, status
+from tests.search.groups import Group, check_sound, filed, groups_of, rows, slower, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def nasmod(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line on a machine of its own, in another folder."""
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "nasmod.cli", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=240)
+
+
+def all_busy(stored: StoredStudy, workers: int) -> bool:
+    """Every worker is in the middle of a candidate, and one was trained."""
+    running = [row for row in rows(stored) if row.state == "running" and row.curve != "[]"]
+    return len(running) == workers and status(stored).trained > 0
+
+
+@pytest.mark.parametrize("now", [False, True], ids=["draining", "halting"])
+def test_stopped_from_anywhere_every_machine_ends_and_the_study_goes_on_later(make_study, storage, tmp_path, now):
+    study = slower(make_study(trials=9, epochs=8))
+    groups = [Group(tmp_path / f"machine {index}", storage) for index in range(2)]
+    with filed(study, storage) as (stored, context), groups_of(*groups):
+        for group, workers in zip(groups, (1, 2), strict=True):
+            group.start(workers=workers)
+        wait_until(lambda: all_busy(stored, 3))
+        held = {row.id: row.token for row in rows(stored) if row.state == "running"}
+        said = nasmod(tmp_path / "desk", "stop", "small", "--storage", storage, *(["--now"] if now else []))
+        assert said.returncode == 0, said.stderr
+        assert f"small has ended: {STOPPED}" in said.stdout
+        for group in groups:
+            assert group.wait(60) == 0, group.said()
+            assert f"small has ended: {STOPPED}" in group.said()
+            assert f"nasmod resume small --storage {storage}" in group.said()
+        found = {row.id: row for row in rows(stored)}
+        assert not [row for row in found.values() if row.state == "running"]
+        if now:  # handed back: the attempt does not count
+            assert [found[one].state for one in held].count("queued") >= 2
+            assert {found[one].attempts for one in held if found[one].state == "queued"} == {0}
+        else:  # trained to its end by the very worker that had it
+            assert {(found[one].state, found[one].token - token) for one, token in held.items()} == {("finished", 0)}
+        before = status(stored)
+        assert (before.state, before.trained < 9) == ("ended", True)
+
+        said = nasmod(tmp_path / "desk", "resume", "small", "--storage", storage, "--workers", "2")
+        assert "the budget is reached: 9 candidates" in said.stdout, said.stderr
+        check_sound(stored, context)
+
+
+def test_where_everything_was_killed_stopping_takes_back_what_the_dead_held(make_study, storage, tmp_path):
+    group = Group(tmp_path / "machine", storage)
+    with filed(slower(make_study(trials=3, epochs=8)), storage) as (stored, context), groups_of(group):
+        group.start(workers=2)
+        wait_until(lambda: all_busy(stored, 2) or status(stored).state == "ended")
+        group.kill()
+        running = status(stored).running
+        assert running
+        told = []
+        ended = stop(stored, on_progress=told.append, lease_seconds=2.0)
+        assert (ended.state, ended.reason, ended.running) == ("ended", STOPPED, 0)
+        assert told[0].running == running
+        storing.reopen(stored)
+        run(stored, workers=2, context=context, lease_seconds=4.0)
+        check_sound(stored, context)
+
+
+def test_what_is_at_work_on_a_deleted_study_ends_with_one_line(make_study, storage, tmp_path):
+    groups = [Group(tmp_path / f"machine {index}", storage) for index in range(2)]
+    with filed(slower(make_study(trials=50, epochs=8)), storage) as (stored, _), groups_of(*groups):
+        for group in groups:
+            group.start(workers=1)
+        wait_until(lambda: all_busy(stored, 2))
+        desk = tmp_path / "desk"
+        refused = nasmod(desk, "delete", "small", "--yes", "--storage", storage)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert "4 processes are at work on 'small'" in refused.stderr
+        said = nasmod(desk, "delete", "small", "--yes", "--force", "--storage", storage)
+        assert said.returncode == 0, said.stderr
+        for group in groups:
+            assert group.wait(90) == 2, group.said()
+            assert "deleted meanwhile" in group.said().splitlines()[-1]
+            assert "Traceback" not in group.said()
+        assert storing.names(stored.database) == []
+        logs = [path.read_text() for path in (tmp_path).rglob("*-worker-*.log")]
+        assert logs
+        assert not [text for text in logs if "Traceback" in text]
+
+
+def test_what_failed_is_trained_when_it_is_tried_again(make_study, start, tmp_path):
+    from nasmod.study import candidates
+
+    stored, context = start(make_study(trials=3, epochs=2))
+    run(stored, workers=1, context=context)
+    failed = records.read_records(stored)[0]
+    assert failed.number is not None
+    as_failed = "UPDATE candidates SET state = 'failed', reason = 'out of memory', weights = NULL, ended_at = NULL"
+    stored.database.transact(
+        lambda connection: (
+            connection.exec_driver_sql(f"{as_failed} WHERE number = {failed.number}"),
+            connection.exec_driver_sql(f"UPDATE trials SET state = 'FAIL' WHERE number = {failed.number}"),
+        )
+    )
+    assert candidates.retry(stored.database, stored.id) == 1
+    run(stored, workers=1, context=context)
+    again = next(record for record in records.read_records(stored) if record.key == failed.key)
+    assert (again.state, again.number, again.attempts) == ("finished", 3, 1)
+    assert status(stored).trained == 3

@@ -1,12 +1,12 @@
 """Faults injected into a real study: how much is lost, doubled or orphaned. Wanted: nothing.
 
 A study of the packaged digits is trained by three process groups of two workers each, as on three machines, on a real
-PostgreSQL (started by tests/postgresql.py) and then on an SQLite file, with a lease of 2.5 seconds. Every two seconds
-or so one fault is injected, of a sort drawn by the seed:
+PostgreSQL (started by tests/postgresql.py) and then on an SQLite file, with a lease of 3 seconds. Again and
+again, as soon as a candidate has ended since the last, one fault is injected, of a sort drawn by the seed:
 
 - a worker, a supervisor alone, or a whole group is killed (SIGKILL) or asked to end (SIGTERM);
 - a worker or a supervisor is frozen (SIGSTOP) for two to three leases and then goes on (SIGCONT);
-- a random connection is cut by the server, or the server itself is restarted (pg_ctl restart -m immediate).
+- a random connection is cut by the server, or the server itself crashes (pg_ctl stop -m immediate) and starts again.
 
 What a group of a real installation would have done for it (Slurm, Kubernetes), this program does: it starts a group
 again whose supervisor is gone. The budget is raised whenever it would be reached before the last fault.
@@ -35,7 +35,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +46,17 @@ sys.path.insert(0, str(ROOT))  # what the tests know of PostgreSQL and of the in
 from nasmod.networks import build  # noqa: E402
 from nasmod.search.context import Context, bring_to_life  # noqa: E402
 from nasmod.search.controller import KEPT  # noqa: E402
-from nasmod.study import Database, StoredStudy, create_or_join, open_study, read, records, stored  # noqa: E402
+from nasmod.study import Database, Status, StoredStudy, create_or_join, open_study, processes, read, records, stored  # noqa: E402
 from nasmod.study.tables import candidates  # noqa: E402
 from nasmod.training import load_weights  # noqa: E402
-from tests.postgresql import binaries, server  # noqa: E402
+from tests.postgresql import Cluster, cluster  # noqa: E402
 from tests.study.invariants import violations  # noqa: E402
 
-GROUPS, WORKERS, LEASE_SECONDS = 3, 2, 2.5
-GAP_SECONDS = (1.0, 3.0)  # between two faults
+GROUPS, WORKERS, LEASE_SECONDS = 3, 2, 3.0
+GAP_SECONDS = (0.5, 2.5)  # between two faults
+PATIENCE_SECONDS = 10.0  # so long the next fault waits for a candidate to end: a study that stands still loses nothing
 TRIALS = 40  # at first, and how many more when they would be trained before the last fault
-ENDING_SECONDS = 300.0  # how long the study may go on after the last fault
+ENDING_SECONDS = 300.0  # how long the study may take to begin, and to end after the last fault
 
 STUDY = f"""
 name = "faults"
@@ -68,10 +68,10 @@ repeats = 2
 
 [data]
 name = "digits"
-limit = 400
+limit = 500
 
 [training]
-epochs = 4
+epochs = 6
 batch_size = 32
 learning_rate = 8e-3
 
@@ -153,16 +153,17 @@ def _children(pid: int) -> list[int]:
 
 @dataclasses.dataclass
 class Faults:
-    """Every sort of fault as a method-like entry of `sorts`: it returns whether there was anything to hit."""
+    """What can be injected, by name: how often, and a function that says whether there was anything to hit."""
 
     groups: Groups
     study: StoredStudy
     generator: random.Random
+    server: Cluster | None  # None: SQLite
     frozen: dict[int, float] = dataclasses.field(default_factory=dict)  # process -> when it goes on
 
     def sorts(self) -> dict[str, tuple[int, Callable[[], bool]]]:
         """Name -> (how often, what it does)."""
-        workers, supervisors = self.groups.workers, self.groups.supervisors
+        workers, supervisors = self._workers, self.groups.supervisors
         found: dict[str, tuple[int, Callable[[], bool]]] = {
             "SIGKILL to a worker": (8, lambda: self._signal(workers(), signal.SIGKILL)),
             "SIGKILL to a supervisor alone": (2, lambda: self._signal(supervisors(), signal.SIGKILL)),
@@ -172,9 +173,9 @@ class Faults:
             "a worker frozen beyond its lease": (3, lambda: self._freeze(workers())),
             "a supervisor frozen beyond its lease": (2, lambda: self._freeze(supervisors())),
         }
-        if self.study.database.engine.dialect.name == "postgresql":
+        if self.server is not None:
             found["a connection cut by the server"] = (8, self._cut)
-            found["PostgreSQL restarted (immediate)"] = (2, self._restart)
+            found["PostgreSQL crashed and started again"] = (2, self._restart)
         return found
 
     def thaw(self, everything: bool = False) -> None:
@@ -184,6 +185,13 @@ class Faults:
                 del self.frozen[pid]
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
+
+    def _workers(self) -> list[int]:
+        """Those that are at work, on a candidate if possible: a process that still starts has little to lose."""
+        children = set(self.groups.workers())
+        seen = [one for one in processes.at_work(self.study.database, self.study.id) if one.process.pid in children]
+        training = [one.process.pid for one in seen if one.candidate is not None]
+        return training or [one.process.pid for one in seen if one.process.role == "worker"]
 
     def _signal(self, among: list[int], number: int, kill: Callable[[int, int], None] = os.kill) -> bool:
         awake = [pid for pid in among if pid not in self.frozen]
@@ -214,16 +222,9 @@ class Faults:
         return bool(self.study.database.read(lambda connection: connection.scalar(query, {"skip": skip})))
 
     def _restart(self) -> bool:
-        folder = self.study.database.read(lambda connection: connection.scalar(text("SHOW data_directory")))
-        programs = binaries()
-        assert programs is not None
-        subprocess.run(
-            [programs / "pg_ctl", "-D", folder, "-w", "-m", "immediate", "-l", f"{folder}/log", "restart"],
-            check=True,
-            user="postgres" if os.geteuid() == 0 else None,
-            cwd=folder if os.geteuid() != 0 else "/",
-            stdout=subprocess.DEVNULL,
-        )
+        assert self.server is not None
+        self.server.stop("immediate")  # as a crash
+        self.server.start()
         return True
 
 
@@ -264,10 +265,11 @@ def _unloadable(study: StoredStudy, context: Context) -> Iterator[tuple[str, str
             yield "lost", f"the weights of {record.label}: {error}"
 
 
-def run(storage: str, faults: int, seed: int, folder: Path) -> dict[str, Any]:
+def run(server: Cluster | None, faults: int, seed: int, folder: Path) -> dict[str, Any]:
     """A study with so many faults; the counts."""
     began = time.monotonic()
     generator = random.Random(seed)
+    storage = str(folder / "faults.db") if server is None else server.url
     (folder / "faults.toml").write_text(STUDY)
     definition = read(folder / "faults.toml")
     context = bring_to_life(definition)
@@ -278,7 +280,7 @@ def run(storage: str, faults: int, seed: int, folder: Path) -> dict[str, Any]:
     database = _watching(url)
     study = open_study(database, "faults")
     results, groups = Results(study), Groups(url, folder)
-    injector = Faults(groups, study, generator)
+    injector = Faults(groups, study, generator, server)
     injected, broken = Counter[str](), Counter[tuple[str, str]]()
     seen: set[tuple[str, str]] = set()
 
@@ -303,10 +305,14 @@ def run(storage: str, faults: int, seed: int, folder: Path) -> dict[str, Any]:
                 last = name
                 injected[name] += 1
                 print(f"{sum(injected.values())}: {name}; {status.trained} trained", flush=True)
-            until = time.monotonic() + generator.uniform(*GAP_SECONDS)
-            while time.monotonic() < until:
+            hit = time.monotonic()
+            gap = generator.uniform(*GAP_SECONDS)
+            while time.monotonic() < hit + gap or (
+                time.monotonic() < hit + PATIENCE_SECONDS and _ended(stored.status(study)) <= _ended(status)
+            ):
                 injector.thaw()
-                time.sleep(0.1)
+                groups.keep_up()
+                time.sleep(0.2)
             groups.keep_up()
             check(last)
         deadline = time.monotonic() + ENDING_SECONDS
@@ -329,7 +335,7 @@ def run(storage: str, faults: int, seed: int, folder: Path) -> dict[str, Any]:
     status = stored.status(study)
     database.close()
     return {
-        "database": "SQLite" if storage.endswith(".db") else "PostgreSQL",
+        "database": "SQLite" if server is None else "PostgreSQL",
         "faults": sum(injected.values()),
         "by_sort": {
             name: {
@@ -352,6 +358,10 @@ def run(storage: str, faults: int, seed: int, folder: Path) -> dict[str, Any]:
     }
 
 
+def _ended(status: Status) -> int:
+    return status.trained + status.references + status.failed
+
+
 def _watching(url: str) -> Database:
     """The study's database as this program reads it: each check in one snapshot, its own connection spared."""
     parsed = make_url(url)
@@ -364,20 +374,11 @@ def _watching(url: str) -> Database:
 
 
 def _wait_for_workers(study: StoredStudy) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + ENDING_SECONDS
     while stored.status(study).trained < 2:
         if time.monotonic() > deadline:
-            raise SystemExit("No worker trained anything in two minutes.")
+            raise SystemExit("No worker trained anything in five minutes.")
         time.sleep(0.2)
-
-
-@contextmanager
-def _place(database: str, folder: Path) -> Iterator[str]:
-    if database == "sqlite":
-        yield str(folder / "faults.db")
-    else:
-        with server() as url:
-            yield url
 
 
 def table(runs: list[dict[str, Any]], command: str) -> str:
@@ -415,8 +416,9 @@ def main() -> None:
     shares = {"both": [("postgresql", 0.6), ("sqlite", 0.4)]}.get(options.database, [(options.database, 1.0)])
     runs = []
     for database, share in shares:
-        with tempfile.TemporaryDirectory() as name, _place(database, Path(name)) as storage:
-            runs.append(run(storage, round(share * options.faults), options.seed, Path(name)))
+        place = cluster() if database == "postgresql" else contextlib.nullcontext()
+        with tempfile.TemporaryDirectory() as name, place as server:
+            runs.append(run(server, round(share * options.faults), options.seed, Path(name)))
             print(json.dumps(runs[-1]), flush=True)
     if options.table is not None:
         command = f"python benchmarks/faults.py --faults {options.faults} --seed {options.seed}"

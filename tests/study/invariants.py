@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, Table, select
 from nasmod.study import StoredStudy, files
 from nasmod.study.record import ENDED, TRAINED
 from nasmod.study.tables import (
+    artifacts,
     candidates,
     chunks,
     optuna_params,
@@ -54,19 +55,25 @@ def _violations(connection: Connection, study: int, ended: bool) -> Iterable[tup
     filed = len(searched) + row.duplicates + row.infeasible
     if row.proposals != filed:
         yield "lost" if row.proposals < filed else "doubled", f"{row.proposals} proposals counted, {filed} filed"
+    names, at = defaultdict(set), defaultdict(set)
+    for candidate, name in connection.execute(select(chunks.c.candidate, chunks.c.name).distinct()):
+        names[candidate].add(name)
+    for candidate, name in connection.execute(select(artifacts.c.candidate, artifacts.c.name).where(artifacts.c.kept)):
+        names[candidate].add(name)
+    for candidate, epoch in connection.execute(select(rungs.c.candidate, rungs.c.epoch)):
+        at[candidate].add(epoch)
     for candidate in rows:
-        yield from _of_candidate(connection, candidate, ended)
+        yield from _of_candidate(candidate, names[candidate.id], at[candidate.id], ended)
+        if ended and candidate.weights is not None:
+            files.read(connection, candidate.id, "weights", candidate.weights)  # raises if they are damaged
     yield from _of_trials(connection, row.optuna_study, rows)
-    known = {candidate.id for candidate in rows}
-    for name, table in (("rung", rungs), ("chunk", chunks)):
-        strangers = set(connection.scalars(select(table.c.candidate))) - set(
-            connection.scalars(select(candidates.c.id))
-        )
-        if strangers - known:
-            yield "orphaned", f"{name} of no candidate: {strangers}"
+    known = set(connection.scalars(select(candidates.c.id)))
+    for what, found in (("rungs", at), ("files", names)):
+        if strangers := found.keys() - known:
+            yield "orphaned", f"{what} of no candidate: {strangers}"
 
 
-def _of_candidate(connection: Connection, row: Row[Any], ended: bool) -> Iterable[tuple[Sort, str]]:
+def _of_candidate(row: Row[Any], stored: set[str], at: set[int], ended: bool) -> Iterable[tuple[Sort, str]]:
     who = f"candidate {row.id} ({row.state})"
     epochs = [int(point["epoch"]) for point in json.loads(row.curve)]
     if ended and (row.state == "running" or (row.role != "search" and row.state == "queued")):
@@ -79,16 +86,12 @@ def _of_candidate(connection: Connection, row: Row[Any], ended: bool) -> Iterabl
         yield "lost", f"{who}: no curve or no measures"
     if row.checkpoint > len(epochs):
         yield "lost", f"{who}: a checkpoint of epoch {row.checkpoint} and a curve of {len(epochs)}"
-    if row.checkpoint and files.read(connection, row.id, "checkpoint") is None:
-        yield "lost", f"{who}: no checkpoint, said to be of epoch {row.checkpoint}"
-    if row.weights is not None and files.read(connection, row.id, "weights", row.weights) is None:  # checks the SHA-256
-        yield "lost", f"{who}: no weights"
-    stored = set(connection.scalars(select(chunks.c.name).where(chunks.c.candidate == row.id)))
     wanted = {name for name, there in (("checkpoint", row.checkpoint), ("weights", row.weights)) if there}
+    if wanted - stored:
+        yield "lost", f"{who}: has {stored or 'no file'}, should have {wanted}"
     if stored - wanted or (row.state in ENDED and "checkpoint" in stored):
-        yield "orphaned", f"{who}: keeps {stored}, wants {wanted}"
-    at = list(connection.scalars(select(rungs.c.epoch).where(rungs.c.candidate == row.id)))
-    if row.state in (*TRAINED, "running") and not set(at) <= set(epochs):
+        yield "orphaned", f"{who}: keeps {stored}, wants {wanted or 'nothing'}"
+    if row.state in (*TRAINED, "running") and not at <= set(epochs):
         yield "orphaned", f"{who}: rungs at {at} of {len(epochs)} epochs"
 
 

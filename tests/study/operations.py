@@ -44,6 +44,7 @@ from tests.study.conftest import INPUTS, OUTPUTS, RESULT
 
 BUDGET = 5
 EPOCHS = 3
+POOL = 60  # different proposals to draw from
 WEIGHTS, CHECKPOINT = b"weights", b"state of an epoch"
 
 
@@ -73,7 +74,7 @@ def curve(epochs: int) -> list[dict[str, float]]:
 
 
 def propose(study: StoredStudy, number: int, drawn_at: int) -> bool:
-    key, proposal, parameters = proposals(20)[number]
+    key, proposal, parameters = proposals(POOL)[number % POOL]
     return protocol.propose(study.database, study.id, key, proposal, parameters, drawn_at=drawn_at)
 
 
@@ -220,13 +221,13 @@ def recover(study: StoredStudy) -> None:
     stored.raise_budget(study, max(stored.status(study).budget, BUDGET) + 1, None)
     for candidate, (token, beat) in protocol.running(database, study.id).items():
         assert protocol.sweep(database, candidate, token, beat)
-    numbers = itertools.cycle(range(len(proposals(20))))
     for worker in itertools.count():
         held = protocol.claim(database, study.id, f"recovering {worker}", distributions())
         if held is None and stored.status(study).trained == stored.status(study).budget:
             return
         if held is None:
-            propose(study, next(numbers), stored.status(study).proposals)
+            drawn_at = stored.status(study).proposals
+            propose(study, drawn_at, drawn_at)
             continue
         for epoch in range(len(held.curve) + 1, EPOCHS + 1):
             report(study, held, epoch, rung=epoch == 1, checkpoint=epoch == 2)
@@ -295,7 +296,7 @@ def _run(storage: str, operation: str, point: int) -> None:
 
 
 def main() -> None:
-    proposals(20)
+    proposals(POOL)
     distributions()
     for line in sys.stdin:
         child = os.fork()

@@ -6,11 +6,7 @@ import multiprocessing
 import random
 from pathlib import Path
 
-import optuna
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from optuna.trial import TrialState
 from sqlalchemy import select
 
@@ -199,92 +195,3 @@ def test_processes_racing_train_the_budget_exactly_and_nothing_twice(tmp_path: P
     assert [trial.number for trial in trials] == list(range(12))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     database.close()
-
-
-class Lives(RuleBasedStateMachine):
-    """Workers that claim, report, finish, die, freeze and come back, in any order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        import tempfile
-
-        self.folder = tempfile.TemporaryDirectory()
-        self.database = Database.create(f"{self.folder.name}/a.db")
-        self.study = create_or_join(self.database, read("digits", trials=4), "f" * 64, {})
-        self.space = Space(SpaceFile.from_table(self.study.study.space), INPUTS, OUTPUTS)
-        self.distributions = with_json(self.space.parameters())
-        self.generator = random.Random(2)
-        self.optuna = optuna.storages.RDBStorage(self.database.url)
-        self.optuna_study = self.optuna.get_study_id_from_name("digits")
-        self.held: list[protocol.Claim] = []
-        self.count = 0
-
-    @rule()
-    def propose(self) -> None:
-        topology, chosen = self.space.random(self.generator)
-        key = candidate_key(topology, chosen)
-        protocol.propose(self.database, self.study.id, key, Proposal(topology, chosen), self.space.encode(topology))
-
-    @rule()
-    def claim(self) -> None:
-        self.count += 1
-        held = protocol.claim(self.database, self.study.id, f"w{self.count}", self.distributions)
-        if held is not None:
-            self.held.append(held)
-
-    @precondition(lambda self: self.held)
-    @rule(data=st.data(), act=st.sampled_from(["report", "finish", "stop", "fail", "hand_back"]))
-    def act(self, data: st.DataObject, act: str) -> None:
-        """Any worker that ever held a claim acts on it, stale or not."""
-        held = data.draw(st.sampled_from(self.held))
-        try:
-            match act:
-                case "report":
-                    protocol.report(self.database, held, [{"epoch": 1.0}], 0.1, RungResult(1, 0.1), b"state")
-                case "finish":
-                    protocol.finish(self.database, held, RESULT, [0.5], weights=b"w")
-                case "stop":
-                    protocol.finish(self.database, held, RESULT, [0.5], stopped="under the cut", fraction_left=0.5)
-                case "fail":
-                    protocol.fail(self.database, held, "reason")
-                case "hand_back":
-                    protocol.hand_back(self.database, held, [{"epoch": 1.0}], b"state")
-        except ClaimLost:
-            pass
-
-    @precondition(lambda self: self.held)
-    @rule(data=st.data())
-    def sweep(self, data: st.DataObject) -> None:
-        running = protocol.running(self.database, self.study.id)
-        if running:
-            candidate = data.draw(st.sampled_from(sorted(running)))
-            protocol.sweep(self.database, candidate, *running[candidate])
-
-    @invariant()
-    def the_budget_holds_and_the_trials_are_in_step(self) -> None:
-        status = stored.status(self.study)
-        assert status.trained + status.running <= status.budget
-        expected = {
-            "queued": TrialState.WAITING,
-            "running": TrialState.RUNNING,
-            "finished": TrialState.COMPLETE,
-            "stopped": TrialState.PRUNED,
-            "failed": TrialState.FAIL,
-        }
-        trials = {trial.number: trial for trial in self.optuna.get_all_trials(self.optuna_study)}
-        found = reading.read_records(self.study)
-        claimed = {record.number: record for record in found if record.number is not None}
-        assert trials.keys() == claimed.keys()
-        for number, record in claimed.items():
-            assert trials[number].state == expected[record.state]
-            assert trials[number].user_attrs["key"] == record.key
-        assert len({record.key for record in found}) == len(found)
-
-    def teardown(self) -> None:
-        self.optuna.engine.dispose()
-        self.database.close()
-        self.folder.cleanup()
-
-
-Lives.TestCase.settings = settings(max_examples=5, stateful_step_count=20, deadline=None)
-TestLives = Lives.TestCase

@@ -5,57 +5,22 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
-import sqlite3
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from sqlalchemy import event, make_url
+from sqlalchemy import event
 
-from nasmod.study import Database, StoredStudy, open_study, processes
+from nasmod.study import Database, open_study, processes
 from tests.study.invariants import violations
 from tests.study.operations import OPERATIONS, PROCESS, claim, fill, make, recover, snapshot
+from tests.study.places import Places, cut, opened
 
 ROOT = Path(__file__).parents[2]
-COMPILED: dict[Any, Any] = {}
 BEATS = frozenset({"beat", "controller_beat"})  # a sign of life more is harmless
-
-
-class Places:
-    """Databases of one sort: empty ones, and copies of others."""
-
-    def __init__(self, folder: Path, server: str | None) -> None:
-        self.folder, self.server = folder, server
-
-    def new(self, like: str | None = None) -> str:
-        name = f"kill_{uuid.uuid4().hex[:12]}"
-        if self.server is None:
-            path = self.folder / f"{name}.db"
-            if like is not None:
-                shutil.copyfile(like, path)
-            return str(path)
-        template = "" if like is None else f"TEMPLATE {make_url(like).database}"
-        self.administrate(f"CREATE DATABASE {name} {template}")
-        return make_url(self.server).set(database=name).render_as_string(hide_password=False)
-
-    def drop(self, storage: str) -> None:
-        if self.server is not None:
-            self.administrate(f"DROP DATABASE {make_url(storage).database} WITH (FORCE)")
-            return
-        for path in Path(storage).parent.glob(f"{Path(storage).name}*"):
-            path.unlink()
-
-    def administrate(self, statement: str) -> None:
-        assert self.server is not None
-        url = make_url(self.server).set(drivername="postgresql").render_as_string(hide_password=False)
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(statement)
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -110,13 +75,6 @@ def arranged(places: Places, filled: str, operation: str) -> str:
     return storage
 
 
-def opened(storage: str) -> tuple[Database, StoredStudy]:
-    """The study in a database, as a process has it that compiled its statements long ago."""
-    database = Database.open(storage)
-    database.engine = database.engine.execution_options(compiled_cache=COMPILED)
-    return database, open_study(database, "digits", only_to_look=True)
-
-
 def unharmed(places: Places, template: str, operation: str) -> tuple[Any, Any, Any]:
     """What the database holds before and after the operation, and what it returned."""
     storage = places.new(template)
@@ -126,7 +84,6 @@ def unharmed(places: Places, template: str, operation: str) -> tuple[Any, Any, A
     result = chosen.run(study, claim(study, chosen.worker) if chosen.worker else None)
     after = snapshot(database)
     database.close()
-    places.drop(storage)
     return before, after, result
 
 
@@ -134,9 +91,9 @@ def unharmed(places: Places, template: str, operation: str) -> tuple[Any, Any, A
 def test_a_kill_after_every_statement_leaves_all_or_nothing_and_is_recovered(places, filled, kill, operation):
     template = arranged(places, filled, operation)
     before, after, _ = unharmed(places, template, operation)
-    recovered = []
+    recovered, storage = [], places.new(template)
     for point in itertools.count(1):
-        storage = places.new(template)
+        places.again(storage, template)
         died = kill(storage, operation, point)
         database, study = opened(storage)
         left = snapshot(database)
@@ -148,17 +105,16 @@ def test_a_kill_after_every_statement_leaves_all_or_nothing_and_is_recovered(pla
             recover(study)
             assert violations(study, ended=True) == []
         database.close()
-        places.drop(storage)
         if not died:
             break
     assert point > 2  # the points were counted
-    places.drop(template)
 
 
 @pytest.mark.slow
 def test_a_kill_at_every_statement_of_a_creation_leaves_what_the_next_process_completes(places, kill):
+    storage = places.new()
     for point in itertools.count(1):
-        storage = places.new()
+        places.again(storage)
         died = kill(storage, "create", point)
         database = Database.create(storage)
         study = make(database)
@@ -167,25 +123,9 @@ def test_a_kill_at_every_statement_of_a_creation_leaves_what_the_next_process_co
         recover(study)
         assert violations(study, ended=True) == []
         database.close()
-        places.drop(storage)
         if not died:
             break
     assert point > 20
-
-
-def cut(database: Database) -> Callable[[Any], None]:
-    """What breaks a connection as a server does that goes away, its driver's own error included."""
-
-    def sqlite(connection: sqlite3.Connection) -> None:
-        raise sqlite3.OperationalError("database is locked")
-
-    def postgresql(connection: psycopg.Connection) -> None:
-        url = database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        with psycopg.connect(url, autocommit=True) as other:
-            other.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
-        connection.execute("SELECT 1")
-
-    return sqlite if database.engine.dialect.name == "sqlite" else postgresql
 
 
 def lose(database: Database, point: int) -> Iterator[int]:
@@ -206,7 +146,7 @@ def lose(database: Database, point: int) -> Iterator[int]:
         event.listen(
             database.engine,
             "after_cursor_execute",
-            lambda connection, *_: reached(connection.connection.dbapi_connection),
+            lambda connection, *_: reached(connection.connection),
         )
     return points
 
@@ -216,8 +156,9 @@ def test_a_connection_lost_at_any_moment_leaves_the_operation_done_exactly_once(
     """Before each statement's answer, before COMMIT, and after COMMIT before its acknowledgement."""
     template = arranged(places, filled, operation)
     _, after, result = unharmed(places, template, operation)
+    storage = places.new(template)
     for point in itertools.count(1):
-        storage = places.new(template)
+        places.again(storage, template)
         database, study = opened(storage)
         chosen = OPERATIONS[operation]
         held = claim(study, chosen.worker) if chosen.worker else None
@@ -227,11 +168,9 @@ def test_a_connection_lost_at_any_moment_leaves_the_operation_done_exactly_once(
         assert without(snapshot(database), BEATS) == without(after, BEATS)
         assert again == result
         database.close()
-        places.drop(storage)
         if not reached:
             break
     assert point > 2
-    places.drop(template)
 
 
 def without(everything: dict[str, list[dict[str, Any]]], columns: Collection[str]) -> dict[str, list[dict[str, Any]]]:

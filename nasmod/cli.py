@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     Search = Callable[[Callable[[Progress], None]], SearchStudy]
 
 USER_ERROR, INTERRUPTED = 2, 130
+# in a URL: its user and password, and the value of an option such as sslpassword
+PASSWORD = re.compile(r"(?<=://)[^/\s]*:[^/\s]*(?=@)|(?<=password=)[^&\s]+", re.IGNORECASE)
 PLAIN_COLUMNS = 120  # of tables where the output is no terminal
 
 # click's error of a wrong command line, wherever this version of typer keeps its click
@@ -418,6 +421,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     given = [argument for argument in arguments if argument != "--debug"]
+    _hide_passwords(arguments)
     try:
         code = app(given or ["--help"], prog_name="nasmod", standalone_mode=False)
     except (NasmodError, UsageError) as error:
@@ -428,6 +432,15 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
     sys.exit(code or 0)
+
+
+def _hide_passwords(arguments: list[str]) -> None:
+    """Take the passwords of URLs out of the process's title, which every user of this machine can read."""
+    hidden = [PASSWORD.sub("***", argument) for argument in arguments]
+    if hidden != arguments:
+        from setproctitle import setproctitle
+
+        setproctitle(" ".join(["nasmod", *hidden]))
 
 
 def _one_line(error: Exception) -> str:

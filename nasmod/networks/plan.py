@@ -143,6 +143,8 @@ def _names(nodes: Sequence[Node]) -> list[str]:
         name = re.sub(r"\W", "_", unicodedata.normalize("NFKC", wanted))  # as Python reads identifiers
         name = f"_{name}" if not name or name[0].isdigit() else name
         name = name if name.isidentifier() else re.sub(r"\W", "_", name, flags=re.ASCII)
+        # in a class Python gives names that begin with two underscores another one: "_" and "_head" would be such
+        name = re.sub("^__+", "_", name) if name.strip("_") else "unnamed"
         while name in taken or keyword.iskeyword(name):
             name += "_"
         taken.add(name)

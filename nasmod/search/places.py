@@ -85,6 +85,7 @@ class LocalWorker:
         """Start a process under a new name; its orders go through standard input: no password is in its title."""
         self.orders = dataclasses.replace(self.orders, name=processes.new_name())
         environment = {**os.environ, **dict.fromkeys(THREADS, str(self.orders.threads))}
+        environment.pop("NASMOD_STORAGE", None)  # it may hold a password, and the orders say where the study lies
         kind, _, gpu = self.orders.device.partition(":")
         if kind == "cuda":  # a worker sees its own GPU alone
             environment["CUDA_VISIBLE_DEVICES"] = gpu

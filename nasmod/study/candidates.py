@@ -105,14 +105,26 @@ def count_infeasible(database: Database, study: int, drawn_at: int) -> None:
     database.transact(lambda connection: connection.execute(counted))
 
 
-def claim(database: Database, study: int, worker: str, distributions: Distributions) -> Claim | None:
+def claim(
+    database: Database, study: int, worker: str, distributions: Distributions, *, if_free: bool = False
+) -> Claim | None:
     """The oldest queued candidate that the budget admits, now this worker's; None when there is none.
 
     `worker` names one process and one claim at a time, so that a claim whose acknowledgement was lost is found again.
+    `if_free` gives up at once where another holds the study's row: dozens of idle workers in line for it would keep the
+    controller from filing what they wait for.
     A checkpoint that is not to be had any more is forgotten: the candidate is trained from its beginning.
     """
 
+    skip = if_free
+
     def work(connection: Connection) -> Claim | None:
+        nonlocal skip
+        if skip:
+            skip = False  # tried again, this may be a claim whose acknowledgement was lost: it waits to see
+            free = select(studies.c.id).where(studies.c.id == study).with_for_update(skip_locked=True)
+            if connection.execute(free).first() is None:
+                return None
         row = _lock(connection, study)
         mine = select(candidates).where(
             candidates.c.study == study, candidates.c.state == "running", candidates.c.worker == worker
@@ -165,7 +177,10 @@ def claim(database: Database, study: int, worker: str, distributions: Distributi
             projection.delete_from_step(connection, claimed.trial, claimed.checkpoint)
         return _claim_of(connection, claimed, row.artifacts)
 
-    held = database.transact(work)
+    try:
+        held = database.transact(work)
+    except DAMAGED as error:
+        raise StorageError(f"A queued candidate in the database is damaged: {error}") from error
     return held if held is None or held.artifacts is None else _with_checkpoint(database, held)
 
 
@@ -322,10 +337,7 @@ def sweep(database: Database, candidate: int, token: int, last_beat: int, before
             return False
         return _take(connection, row, "no sign of life")
 
-    try:
-        return database.transact(work)
-    except DAMAGED as error:
-        raise StorageError(f"A queued candidate in the database is damaged: {error}") from error
+    return database.transact(work)
 
 
 def bury(database: Database, study: int, worker: str, how: str) -> int:

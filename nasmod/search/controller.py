@@ -19,6 +19,7 @@ from nasmod.search.references import references
 from nasmod.search.strategies.random import draw
 from nasmod.study import Proposal, Record, Status, StoredStudy, candidate_key, candidates, processes, records, stored
 from nasmod.study.files import sweep, sweep_weights
+from nasmod.study.record import ENDED
 from nasmod.study.watch import Watch
 from nasmod.training import derive
 
@@ -211,10 +212,11 @@ class Controller:
 
     def _sweep_weights(self) -> None:
         """Forget the weights of what is neither among the best nor on the front nor a reference."""
-        kept = records.worth_keeping(self.reader.read(), self.study.study.objective, KEPT)
-        keep = {record.id for record in kept}
+        known = self.reader.read()
+        keep = {record.id for record in records.worth_keeping(known, self.study.study.objective, KEPT)}
+        ended = {record.id for record in known if record.state in ENDED}
         place = self.study.artifacts
-        self.study.database.transact(lambda connection: sweep_weights(connection, self.study.id, keep, place))
+        self.study.database.transact(lambda connection: sweep_weights(connection, self.study.id, keep, place, ended))
         self._sweep_artifacts()
 
     def _sweep_artifacts(self) -> None:

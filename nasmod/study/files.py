@@ -132,12 +132,17 @@ def remove(connection: Connection, candidate: int, name: FileName, place: str | 
     )
 
 
-def sweep_weights(connection: Connection, study: int, keep: Collection[int], place: str | None) -> int:
-    """Forget the weights of every candidate of the study that is not kept; returns how many were forgotten."""
+def sweep_weights(
+    connection: Connection, study: int, keep: Collection[int], place: str | None, among: Collection[int] | None = None
+) -> int:
+    """Forget the weights of every candidate of the study that is not kept; returns how many were forgotten.
+
+    `among`: those that were looked at; one that has finished since then may be the best of all.
+    """
     stored = connection.scalars(
         select(candidates.c.id).where(candidates.c.study == study, candidates.c.weights.is_not(None))
     ).all()
-    gone = [candidate for candidate in stored if candidate not in keep]
+    gone = [candidate for candidate in stored if candidate not in keep and (among is None or candidate in among)]
     for candidate in gone:
         remove(connection, candidate, "weights", place)
         connection.execute(update(candidates).where(candidates.c.id == candidate).values(weights=None))

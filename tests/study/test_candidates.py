@@ -16,6 +16,7 @@ from nasmod.study import candidates as protocol
 from nasmod.study import records as reading
 from nasmod.study.candidates import ClaimLost
 from nasmod.study.files import read as read_file
+from nasmod.study.files import sweep_weights
 from nasmod.study.projection import with_json
 from nasmod.study.tables import candidates as table
 from tests.study.conftest import INPUTS, OUTPUTS, RESULT, trials_of
@@ -158,6 +159,20 @@ def test_large_files_come_back_from_their_chunks(study, file_one, claim_one):
     content = random.Random(0).randbytes(9_000_001)
     finish(study, held, weights=content)
     assert reading.weights(study, reading.read_records(study)[0]) == content
+
+
+def test_what_finishes_while_it_is_decided_which_weights_to_keep_keeps_its_own(study, file_one, claim_one):
+    file_one()
+    file_one()
+    first, second = claim_one("a"), claim_one("b")
+    finish(study, first, weights=b"poor")
+    looked_at = {record.id for record in reading.read_records(study) if record.state == "finished"}
+    finish(study, second, weights=b"the best of all")
+    place = study.artifacts
+    assert study.database.transact(lambda c: sweep_weights(c, study.id, set(), place, looked_at)) == 1
+    records = {record.id: record for record in reading.read_records(study)}
+    assert records[first.id].weights is None
+    assert reading.weights(study, records[second.id]) == b"the best of all"
 
 
 def _race(path: str, worker: int, taken: multiprocessing.Queue) -> None:

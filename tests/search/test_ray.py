@@ -124,7 +124,7 @@ def workers_at_work(stored_study) -> list[processes.Seen]:
 def test_an_actor_killed_is_started_again_and_its_candidate_trained_by_another(make_study, start, search):
     stored_study, _ = start(make_study(trials=3, epochs=40))
     process = search(lease_seconds=900.0)  # whoever goes on has not waited for it
-    wait_until(lambda: any(seen.epoch > 2 for seen in workers_at_work(stored_study)))
+    wait_until(lambda: any(seen.epoch > 2 for seen in workers_at_work(stored_study)), seconds=300)
     victim = next(seen for seen in workers_at_work(stored_study) if seen.epoch > 2)
     assert victim.process.pid != process.pid
     assert victim.process.device == "cpu"
@@ -153,7 +153,7 @@ def test_asked_to_end_in_the_middle_of_a_long_epoch_its_candidate_is_handed_back
     (tmp_path / "small.toml").write_text(LONG_EPOCHS)
     stored_study, _ = start(read(tmp_path / "small.toml"))
     process = search(lease_seconds=10.0)
-    wait_until(lambda: len(workers_at_work(stored_study)) == 2)
+    wait_until(lambda: len(workers_at_work(stored_study)) == 2, seconds=300)
     if how.startswith("stop"):
         stored.stop(stored_study, now=True)
     else:

@@ -117,12 +117,12 @@ class Worker:
         done = threading.Event()
         alive = threading.Thread(target=self._show_life, args=(done,), daemon=True)
         alive.start()
-        pause, queued = IDLE_SECONDS, True
+        pause, queued, idle = IDLE_SECONDS, True, False
+        where = self.database, self.study.id, self.process.name, self.context.distributions
         try:
             while not self.asked_to_end.is_set():
-                held = None
-                if queued:
-                    held = candidates.claim(self.database, self.study.id, self.process.name, self.context.distributions)
+                held = candidates.claim(*where, if_free=idle) if queued else None
+                idle = held is None
                 if held is not None:
                     log.info("claimed %s (%s)", held.number if held.number is not None else held.role, held.key[:8])
                     self._train(held)
@@ -159,14 +159,14 @@ class Worker:
         """Signs of life, between reports too, so that a long epoch is not taken for a death."""
         while True:
             training = self.training
+            if training is not None:
+                self._end_if_hung(training)
             try:
                 state = processes.sign_of_life(
                     self.database, self.study.id, self.process, None if training is None else training.held
                 )
                 if state in ("halting", "gone"):
                     self.halt()
-                if training is not None:
-                    self._end_if_hung(training)
             except ClaimLost:
                 if training is not None:
                     training.lost.set()
@@ -183,8 +183,9 @@ class Worker:
             return
         reason = f"hung: nothing happened for {HUNG_FACTOR:g} times the {limit:g} seconds that an epoch may take"
         log.error("%s; this worker ends", reason)
-        candidates.fail(self.database, training.held, reason)
-        processes.leave(self.database, self.study.id, [self.process.name])
+        with suppress(ClaimLost, NasmodError):  # another has the candidate, or will find it without signs of life
+            candidates.fail(self.database, training.held, reason)
+            processes.leave(self.database, self.study.id, [self.process.name])
         logging.shutdown()
         os._exit(HUNG)
 

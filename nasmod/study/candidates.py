@@ -340,8 +340,11 @@ def sweep(database: Database, candidate: int, token: int, last_beat: int, before
     return database.transact(work)
 
 
-def bury(database: Database, study: int, worker: str, how: str) -> int:
-    """Take what a worker holds whose process has ended for certain, without waiting for its lease; returns how many."""
+def bury(database: Database, study: int, worker: str, how: str | None) -> int:
+    """Take what a worker holds whose process has ended for certain, without waiting for its lease; returns how many.
+
+    `how` is how it died, None when it was asked to end: then its attempt is not counted.
+    """
     taken: set[int] = set()  # by an attempt whose acknowledgement was lost, too
 
     def work(connection: Connection) -> int:
@@ -526,9 +529,9 @@ def _already_ended(connection: Connection, held: Claim) -> bool:
     return bool(row.token == held.token and row.state in ENDED)
 
 
-def _take(connection: Connection, row: Row[Any], how: str) -> bool:
+def _take(connection: Connection, row: Row[Any], how: str | None) -> bool:
     """Queue a candidate whose worker died, or fail it after its last attempt; False if the row has changed since."""
-    again = row.attempts < ATTEMPTS
+    again = how is None or row.attempts < ATTEMPTS
     reason = f"its worker died in {ATTEMPTS} attempts, the last time: {how}"
     held = (candidates.c.id == row.id) & (candidates.c.token == row.token) & (candidates.c.beat == row.beat)
     changed = connection.execute(
@@ -537,6 +540,7 @@ def _take(connection: Connection, row: Row[Any], how: str) -> bool:
         .values(
             state="queued" if again else "failed",
             token=row.token + 1,
+            attempts=row.attempts - (how is None),
             reason=None if again else reason,
             checkpoint=row.checkpoint if again else 0,
         )

@@ -37,14 +37,14 @@ def test_stopped_from_anywhere_every_machine_ends_and_the_study_goes_on_later(ma
     groups = [Group(tmp_path / f"machine {index}", storage) for index in range(2)]
     with filed(study, storage) as (stored, context), groups_of(*groups):
         for group, workers in zip(groups, (1, 2), strict=True):
-            group.start(workers=workers)
+            group.start(workers=workers, lease=15.0)
         wait_until(lambda: all_busy(stored, 3))
         held = {row.id: row.token for row in rows(stored) if row.state == "running"}
         said = nasmod(tmp_path / "desk", "stop", "small", "--storage", storage, *(["--now"] if now else []))
         assert said.returncode == 0, said.stderr
         assert f"small has ended: {STOPPED}" in said.stdout
         for group in groups:
-            assert group.wait(60) == 0, group.said()
+            assert group.wait(180) == 0, group.said()
             assert f"small has ended: {STOPPED}" in group.said()
             assert f"nasmod resume small --storage {storage}" in group.said()
         found = {row.id: row for row in rows(stored)}
@@ -83,7 +83,7 @@ def test_what_is_at_work_on_a_deleted_study_ends_with_one_line(make_study, stora
     groups = [Group(tmp_path / f"machine {index}", storage) for index in range(2)]
     with filed(slower(make_study(trials=50, epochs=8)), storage) as (stored, _), groups_of(*groups):
         for group in groups:
-            group.start(workers=1)
+            group.start(workers=1, lease=15.0)
         wait_until(lambda: all_busy(stored, 2))
         desk = tmp_path / "desk"
         refused = nasmod(desk, "delete", "small", "--yes", "--storage", storage)
@@ -92,7 +92,7 @@ def test_what_is_at_work_on_a_deleted_study_ends_with_one_line(make_study, stora
         said = nasmod(desk, "delete", "small", "--yes", "--force", "--storage", storage)
         assert said.returncode == 0, said.stderr
         for group in groups:
-            assert group.wait(90) == 2, group.said()
+            assert group.wait(180) == 2, group.said()
             assert "deleted meanwhile" in group.said().splitlines()[-1]
             assert "Traceback" not in group.said()
         assert storing.names(stored.database) == []

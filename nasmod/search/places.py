@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nasmod import registry
-from nasmod.errors import StudyError
+from nasmod.errors import StorageError, StudyError
 from nasmod.search import hardware
 from nasmod.search.candidate import CHECKPOINT_SECONDS
 from nasmod.search.worker import HUNG, USER_ERROR, Orders
@@ -69,13 +69,13 @@ def devices(workers: int | str, workers_per_device: int = 1) -> list[str]:
 class LocalWorker:
     """One worker process: started, watched, started again when it died, asked to end.
 
-    `on_death(name, how)` is told of every process that ended for certain without saying goodbye; it returns how many
-    candidates the process held.
+    `on_death(name, how)` is told of every process that ended for certain without saying goodbye, and how (None: it was
+    ended before it could hand back); it returns how many candidates the process held.
     """
 
     orders: Orders
     log: Path
-    on_death: Callable[[str, str], int]
+    on_death: Callable[[str, str | None], int]
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     quick_deaths: int = 0
@@ -149,6 +149,9 @@ class LocalWorker:
             self.process.kill()
             self.process.wait()
         self._close()
+        if self.process.returncode != 0:
+            with contextlib.suppress(StorageError):  # then its lease runs out
+                self.on_death(self.orders.name, None)
 
     def _close(self) -> None:
         if self.process is not None and self.process.stdin is not None and not self.process.stdin.closed:
@@ -207,7 +210,7 @@ def start_workers(
 ) -> Machine:
     """Start the workers of this machine, each with a log file of its own in `logs`."""
 
-    def on_death(name: str, how: str) -> int:
+    def on_death(name: str, how: str | None) -> int:
         processes.leave(study.database, study.id, [name])
         return candidates.bury(study.database, study.id, name, how)
 

@@ -128,11 +128,11 @@ class RayWorker:
         """End its process, which has handed back what it held, or is not going to."""
         if self.actor is not None:
             ray.kill(self.actor, no_restart=True)
-            self.bury("it did not end when it was asked to")
+            self.bury(None)
         self.actor = self.call = None
 
-    def bury(self, how: str) -> int:
-        """Take what its process held; if it lives after all, it can store nothing more of it."""
+    def bury(self, how: str | None) -> int:
+        """Take what its process held; if it lives after all, it can store nothing more of it. None: it was asked to."""
         processes.leave(self.study.database, self.study.id, [self.orders.name])
         return candidates.bury(self.study.database, self.study.id, self.orders.name, how)
 

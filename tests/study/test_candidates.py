@@ -116,6 +116,17 @@ def test_a_second_dead_attempt_fails_the_candidate(study, file_one, claim_one):
     assert trials_of(study.database)[0].state == TrialState.FAIL
 
 
+def test_a_death_on_order_is_no_failed_attempt(study, file_one, claim_one):
+    file_one()
+    for attempt in range(4):
+        held = claim_one(f"w{attempt}")
+        assert protocol.bury(study.database, study.id, f"w{attempt}", None) == 1
+        assert protocol.bury(study.database, study.id, f"w{attempt}", None) == 0
+    assert reading.read_records(study)[0].state == "queued"
+    with pytest.raises(ClaimLost):
+        protocol.fail(study.database, held, "too late")
+
+
 def test_a_hand_back_keeps_its_checkpoint_and_is_no_failed_attempt(study, file_one, claim_one):
     file_one()
     for _ in range(4):

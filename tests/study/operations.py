@@ -175,6 +175,10 @@ def _broken(study: StoredStudy) -> None:
     )
 
 
+def _registered(study: StoredStudy) -> None:
+    processes.sign_of_life(study.database, study.id, PROCESS)
+
+
 PROCESS = Process("supervisor-1", "supervisor", "here", 1)
 
 OPERATIONS: dict[str, Operation] = {
@@ -210,7 +214,7 @@ OPERATIONS: dict[str, Operation] = {
     "sign of life": Operation(
         lambda study, held: processes.sign_of_life(study.database, study.id, PROCESS, held), "reporter"
     ),
-    "leave": Operation(lambda study, _: processes.leave(study.database, study.id, ["supervisor-1"])),
+    "leave": Operation(lambda study, _: processes.leave(study.database, study.id, [PROCESS.name]), arrange=_registered),
 }
 
 
@@ -255,7 +259,7 @@ def snapshot(database: Database) -> dict[str, list[dict[str, Any]]]:
     }
     for name, rows in found.items():
         for row in rows:
-            for column in skipped & row.keys():
+            for column in (skipped | ({"id"} if name == "nasmod_processes" else set())) & row.keys():
                 del row[column]
             for column in row.keys() & ({*RENUMBERED, "id"} if name == "candidates" else RENUMBERED.keys()):
                 row[column] = ranks[RENUMBERED.get(column, "id")].get(row[column], row[column])

@@ -86,7 +86,6 @@ def cluster() -> Iterator[str]:
     if find_spec("ray") is None:
         pytest.skip("Ray is not installed here; CI installs it")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_raylet_start_wait_time_s"] = "180"  # cores may be busy with other tests
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

@@ -1,5 +1,7 @@
-"""Workers as actors of a Ray cluster: Ray finds them a machine and a device and starts their process again when it
-died; the database keeps the truth. It alone imports `ray`."""
+"""Workers as actors of a Ray cluster: Ray places them and starts their process again; the database keeps the truth.
+
+It alone imports `ray`.
+"""
 
 from __future__ import annotations
 

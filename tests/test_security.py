@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import hashlib
 import json
 import os
@@ -675,6 +676,8 @@ def processes_of(group: int) -> dict[int, bytes]:
 
 
 @pytest.mark.slow
+# a command's connections end with its process, which here is the test's own
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("given", ["by option", "by the environment"])
 def test_a_password_is_nowhere_to_be_read(folder: Path, run: Run, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in titles, output, logs, errors, status, nor in the database: of a search from its start to its end."""
@@ -728,6 +731,7 @@ def test_a_password_is_nowhere_to_be_read(folder: Path, run: Run, given: str, mo
     for text in said:
         assert PASSWORD not in text
         assert WRONG_PASSWORD not in text
+    gc.collect()  # while they are passed over
 
 
 def test_the_title_of_a_process_hides_passwords() -> None:

@@ -151,8 +151,8 @@ class Nsga2OfMirror(NSGAIISampler):
     """Optuna's NSGA-II, told the search space, and selecting from old generations at once.
 
     Optuna selects the parents of each generation from the one before, back to the first: after thousands of candidates
-    hundreds of selections for one proposal, each inside another: from about 500 on, too deep for Python. Here the parents of the generation
-    `GENERATIONS` back are selected from everything older in the mirror.
+    hundreds of selections for one proposal, each inside another: from about 500 on, too deep for Python. Here the
+    parents of the generation `GENERATIONS` back are selected from everything older in the mirror.
     """
 
     def __init__(self, mirror: Mirror, **options: Any) -> None:

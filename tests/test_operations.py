@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 from filled import STUDY, study_file
 from test_cli import NASMOD, Run, check_is_one_line, looking, own_copy, run  # noqa: F401
-from test_house import PACKAGE
 
 import nasmod
 from nasmod import doctor
@@ -86,12 +85,6 @@ def test_the_option_wins_over_the_environment_and_that_over_runs(
 def test_help_names_the_environment_variable(run: Run) -> None:
     for command in ("start", "resume", "status", "stop", "doctor"):
         assert "NASMOD_STORAGE" in " ".join(run(command, "--help").out.split())
-
-
-def test_only_the_command_line_reads_the_storage_of_the_environment() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        if "environ.get" in path.read_text(encoding="utf-8"):
-            assert "NASMOD_STORAGE" not in path.read_text(encoding="utf-8") or path.name == "cli.py"
 
 
 def test_a_study_file_names_its_storage_and_no_database_remembers_it(

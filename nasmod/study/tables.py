@@ -130,7 +130,6 @@ artifacts = Table(
 )
 
 
-
 def optuna_versions() -> frozenset[str]:
     """The versions of Optuna's tables that the installed Optuna knows: its steps of upgrading are files so named."""
     steps = Path(models.__file__).parent / "alembic" / "versions"

@@ -44,7 +44,8 @@ def test_processes_that_start_at_once_make_one_database_and_one_study(tmp_path: 
 def test_writers_queue_and_readers_do_not(tmp_path: Path):
     database = Database.create(str(tmp_path / "a.db"))
     with database.engine.connect().execution_options(nasmod_writing=True) as writer, writer.begin():
-        assert database.read(lambda connection: connection.scalar(select(tables.schema.c.version))) == tables.SCHEMA_VERSION
+        version = database.read(lambda connection: connection.scalar(select(tables.schema.c.version)))
+        assert version == tables.SCHEMA_VERSION
     database.close()
 
 

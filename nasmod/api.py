@@ -23,11 +23,11 @@ from nasmod.study import (
     Status,
     StoredStudy,
     Study,
-    candidates,
     create_or_join,
     files,
     open_study,
     read,
+    recovery,
 )
 from nasmod.study import artifacts as places
 from nasmod.study import records as reading
@@ -242,7 +242,7 @@ class SearchStudy:
         """
         keys = None if trials is None else {self._failed(trial).key for trial in trials}
         with self.stored.database.at_once():
-            return candidates.retry(self.stored.database, self.stored.id, keys)
+            return recovery.retry(self.stored.database, self.stored.id, keys)
 
     def delete(self, *, force: bool = False) -> None:
         """Remove the study for good, its candidates, files and Optuna trials, and give the space back.

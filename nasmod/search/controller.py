@@ -17,7 +17,18 @@ from nasmod.search.context import Context
 from nasmod.search.feasibility import LISTABLE
 from nasmod.search.references import references
 from nasmod.search.strategies.random import draw
-from nasmod.study import Proposal, Record, Status, StoredStudy, candidate_key, candidates, processes, records, stored
+from nasmod.study import (
+    Proposal,
+    Record,
+    Status,
+    StoredStudy,
+    candidate_key,
+    candidates,
+    processes,
+    records,
+    recovery,
+    stored,
+)
 from nasmod.study.files import sweep, sweep_weights
 from nasmod.study.record import ENDED
 from nasmod.study.watch import Watch
@@ -101,10 +112,10 @@ class Controller:
 
     def _sweep(self) -> None:
         """Take from its worker each candidate that gave no sign of life for a whole lease; forget silent processes."""
-        running = candidates.running(self.study.database, self.study.id)
+        running = recovery.running(self.study.database, self.study.id)
         before = time.monotonic() + self.watch.lease_seconds / 2
         for candidate, (token, beat) in self.watch.expired(running).items():
-            candidates.sweep(self.study.database, candidate, token, beat, before)
+            recovery.sweep(self.study.database, candidate, token, beat, before)
         silent = self.process_watch.expired(processes.beats(self.study.database, self.study.id))
         if silent:
             processes.leave(self.study.database, self.study.id, silent)

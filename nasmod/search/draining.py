@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from nasmod.study import Status, StoredStudy, candidates, stored
+from nasmod.study import Status, StoredStudy, recovery, stored
 from nasmod.study.watch import LEASE_SECONDS, Watch
 
 POLL_SECONDS = 0.5
@@ -34,8 +34,8 @@ def stop(
         if on_progress is not None:
             on_progress(status)
         before = time.monotonic() + lease_seconds / 2
-        for candidate, (token, beat) in watch.expired(candidates.running(study.database, study.id)).items():
-            candidates.sweep(study.database, candidate, token, beat, before)
+        for candidate, (token, beat) in watch.expired(recovery.running(study.database, study.id)).items():
+            recovery.sweep(study.database, candidate, token, beat, before)
         if not status.running:
             stored.move_on(study, status.state, "ended", None)
         else:

@@ -19,7 +19,7 @@ from nasmod.errors import StorageError, StudyError
 from nasmod.search import hardware
 from nasmod.search.candidate import CHECKPOINT_SECONDS
 from nasmod.search.worker import HUNG, USER_ERROR, Orders
-from nasmod.study import StoredStudy, candidates, processes
+from nasmod.study import StoredStudy, processes, recovery
 
 QUICK_DEATH_SECONDS = 20.0
 QUICK_DEATHS = 3  # so many in a row with no candidate to blame, and a worker is not started again
@@ -212,7 +212,7 @@ def start_workers(
 
     def on_death(name: str, how: str | None) -> int:
         processes.leave(study.database, study.id, [name])
-        return candidates.bury(study.database, study.id, name, how)
+        return recovery.bury(study.database, study.id, name, how)
 
     machine = Machine()
     for index, device in enumerate(devices(workers, study.workers_per_device)):

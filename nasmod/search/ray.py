@@ -27,7 +27,7 @@ from nasmod.search.candidate import CHECKPOINT_SECONDS
 from nasmod.search.context import Context
 from nasmod.search.places import ENDING_SECONDS, QUICK_DEATH_SECONDS, QUICK_DEATHS, THREADS
 from nasmod.search.worker import ENDING_RETRY_SECONDS, IDLE_SECONDS, Orders, Worker
-from nasmod.study import StoredStudy, candidates, processes
+from nasmod.study import StoredStudy, processes, recovery
 from nasmod.study.database import sqlite_path
 
 try:
@@ -136,7 +136,7 @@ class RayWorker:
     def bury(self, how: str | None) -> int:
         """Take what its process held; if it lives after all, it can store nothing more of it. None: it was asked to."""
         processes.leave(self.study.database, self.study.id, [self.orders.name])
-        return candidates.bury(self.study.database, self.study.id, self.orders.name, how)
+        return recovery.bury(self.study.database, self.study.id, self.orders.name, how)
 
     def _died(self, error: RayError) -> None:
         memory = isinstance(error, OutOfMemoryError)

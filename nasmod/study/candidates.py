@@ -1,23 +1,21 @@
-"""The life of a candidate in the database: propose, claim, report, finish, hand back, sweep, retry.
+"""The life of a candidate in the database: propose, claim, report, finish, fail, hand back. Each is one transaction.
 
-Each is one transaction.
 Our row is the authority and Optuna's trial its projection, written in the same transaction. Whoever trains a candidate
 holds a `Claim`; every write of its is fenced by the claim's token, so that a worker that was taken for dead can never
-overwrite its successor. A lost acknowledgement is resolved by reading the row again.
+overwrite its successor. A lost acknowledgement is resolved by reading the row again. What a worker leaves that does not
+live to give it back is taken by `nasmod.study.recovery`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from optuna.distributions import BaseDistribution
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from nasmod.errors import ArtifactError, StorageError, StorageFullError
 from nasmod.study import files, projection
@@ -29,7 +27,6 @@ from nasmod.study.tables import candidates, rungs, studies
 from nasmod.topology import Parameter
 
 COMPARED = 1_000  # the latest at a rung, of which a candidate is to be among the best: old ones say little of new ones
-ATTEMPTS = 2  # a candidate whose second attempt dies with its worker is failed
 Distributions = Mapping[str, tuple[BaseDistribution, str]]
 T = TypeVar("T")
 log = logging.getLogger("nasmod.candidates")
@@ -76,7 +73,7 @@ def propose(
 
     def work(connection: Connection) -> bool:
         nonlocal duplicate
-        row = _lock(connection, study)
+        row = lock(connection, study)
         mine = (candidates.c.study == study) & (candidates.c.key == key)
         known = connection.execute(select(candidates.c.proposal).where(mine)).first()
         if drawn_at is not None and row.proposals != drawn_at:
@@ -125,7 +122,7 @@ def claim(
             free = select(studies.c.id).where(studies.c.id == study).with_for_update(skip_locked=True)
             if connection.execute(free).first() is None:
                 return None
-        row = _lock(connection, study)
+        row = lock(connection, study)
         mine = select(candidates).where(
             candidates.c.study == study, candidates.c.state == "running", candidates.c.worker == worker
         )
@@ -289,7 +286,7 @@ def fail(database: Database, held: Claim, reason: str, detail: str = "") -> None
             result=json.dumps({"measures": {}, "standard_errors": {}, "score": None, "traceback": detail}),
             checkpoint=0,
         )
-        _count_failure(connection, study, held.id, held.trial, reason, held.artifacts)
+        count_failure(connection, study, held.id, held.trial, reason, held.artifacts)
 
     database.transact(work)
 
@@ -322,91 +319,7 @@ def hand_back(database: Database, held: Claim, curve: Sequence[Mapping[str, floa
     _keep(database, work, file, wait_for_space=True)
 
 
-def sweep(database: Database, candidate: int, token: int, last_beat: int, before: float = math.inf) -> bool:
-    """Take a candidate from a worker that gave no sign of life for a whole lease; False if it has meanwhile.
-
-    It is queued again, or failed when it was its second attempt. Nothing is taken at or after `before` (monotonic
-    seconds): who had to wait so long for the database has no proof any more, since the workers had to wait too.
-    """
-
-    def work(connection: Connection) -> bool:
-        if time.monotonic() >= before:
-            return False
-        row = connection.execute(_with_place().where(candidates.c.id == candidate)).first()
-        if row is None or (row.state, row.token, row.beat) != ("running", token, last_beat):
-            return False
-        return _take(connection, row, "no sign of life")
-
-    return database.transact(work)
-
-
-def bury(database: Database, study: int, worker: str, how: str | None) -> int:
-    """Take what a worker holds whose process has ended for certain, without waiting for its lease; returns how many.
-
-    `how` is how it died, None when it was asked to end: then its attempt is not counted.
-    """
-    taken: set[int] = set()  # by an attempt whose acknowledgement was lost, too
-
-    def work(connection: Connection) -> int:
-        _lock(connection, study)
-        held = _with_place().where(
-            candidates.c.study == study, candidates.c.state == "running", candidates.c.worker == worker
-        )
-        taken.update(row.id for row in connection.execute(held).all() if _take(connection, row, how))
-        return len(taken)
-
-    return database.transact(work)
-
-
-def retry(database: Database, study: int, keys: Collection[str] | None = None) -> int:
-    """Queue failed candidates again (all of them for None), as if never tried, and search on; returns how many.
-
-    The failed Optuna trial stays as it is: Optuna's are final. The candidate gets a new one when it is claimed.
-    """
-    queued: set[int] = set()  # by an attempt whose acknowledgement was lost, too
-
-    def work(connection: Connection) -> int:
-        row = _lock(connection, study)
-        failed = (candidates.c.study == study) & (candidates.c.state == "failed")
-        if keys is not None:
-            failed &= candidates.c.key.in_(list(keys))
-        again = connection.scalars(select(candidates.c.id).where(failed)).all()
-        queued.update(again)
-        for candidate in again:
-            connection.execute(delete(rungs).where(rungs.c.candidate == candidate))
-            connection.execute(
-                update(candidates)
-                .where(candidates.c.id == candidate)
-                .values(
-                    state="queued",
-                    token=candidates.c.token + 1,
-                    attempts=0,
-                    worker=None,
-                    trial=None,
-                    number=None,
-                    curve="[]",
-                    checkpoint=0,
-                    result=None,
-                    reason=None,
-                )
-            )
-        if again:
-            reopened = {"state": "searching", "reason": None} if row.state == "ended" else {}
-            connection.execute(update(studies).where(studies.c.id == study).values(failures_in_row=0, **reopened))
-        return len(queued)
-
-    return database.transact(work)
-
-
-def running(database: Database, study: int) -> dict[int, tuple[int, int]]:
-    """What a sweeper watches: candidate id -> (token, beat) of every running candidate."""
-    query = select(candidates.c.id, candidates.c.token, candidates.c.beat).where(
-        candidates.c.study == study, candidates.c.state == "running"
-    )
-    return {row.id: (row.token, row.beat) for row in database.read(lambda connection: connection.execute(query).all())}
-
-
-def _lock(connection: Connection, study: int) -> Row[Any]:
+def lock(connection: Connection, study: int) -> Row[Any]:
     """The study's row, locked: on SQLite the whole transaction is (BEGIN IMMEDIATE)."""
     row = connection.execute(select(studies).where(studies.c.id == study).with_for_update()).first()
     if row is None:
@@ -423,10 +336,6 @@ def _budget_left(connection: Connection, study: int, trials: int) -> bool:
         )
     )
     return (taken or 0) < trials
-
-
-def _with_place() -> Select[Any]:
-    return select(candidates, studies.c.artifacts).join(studies, studies.c.id == candidates.c.study)
 
 
 def _upload(database: Database, held: Claim, name: FileName, content: bytes | None) -> bytes | Uploaded | None:
@@ -529,34 +438,10 @@ def _already_ended(connection: Connection, held: Claim) -> bool:
     return bool(row.token == held.token and row.state in ENDED)
 
 
-def _take(connection: Connection, row: Row[Any], how: str | None) -> bool:
-    """Queue a candidate whose worker died, or fail it after its last attempt; False if the row has changed since."""
-    again = how is None or row.attempts < ATTEMPTS
-    reason = f"its worker died in {ATTEMPTS} attempts, the last time: {how}"
-    held = (candidates.c.id == row.id) & (candidates.c.token == row.token) & (candidates.c.beat == row.beat)
-    changed = connection.execute(
-        update(candidates)
-        .where(held, candidates.c.state == "running")
-        .values(
-            state="queued" if again else "failed",
-            token=row.token + 1,
-            attempts=row.attempts - (how is None),
-            reason=None if again else reason,
-            checkpoint=row.checkpoint if again else 0,
-        )
-    ).rowcount
-    if not changed:
-        return False
-    if not again:
-        _count_failure(connection, row.study, row.id, row.trial, reason, row.artifacts)
-    elif row.trial is not None:
-        projection.wait(connection, row.trial)
-    return True
-
-
-def _count_failure(
+def count_failure(
     connection: Connection, study: int, candidate: int, trial: int | None, reason: str, place: str | None
 ) -> None:
+    """What goes with a candidate's failure: its checkpoint, the count of failures in a row, its trial."""
     files.remove(connection, candidate, "checkpoint", place)
     connection.execute(
         update(studies).where(studies.c.id == study).values(failures_in_row=studies.c.failures_in_row + 1)

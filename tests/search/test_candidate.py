@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from nasmod.search.asking import Asked
 from nasmod.search.candidate import CandidateTraining
-from nasmod.study import Proposal, candidate_key, candidates, records
+from nasmod.study import Proposal, candidate_key, candidates, records, recovery
 from nasmod.study.candidates import ClaimLost
 from tests.study.test_definition import PLUGIN
 
@@ -147,7 +147,7 @@ def test_a_kind_that_fails_fails_its_candidate_with_the_reason(make_study, start
 def test_a_lost_claim_is_dropped_without_a_trace(make_study, start):
     stored, context = start(make_study())
     held = claimed(stored, context)
-    candidates.sweep(stored.database, held.id, *candidates.running(stored.database, stored.id)[held.id])
+    recovery.sweep(stored.database, held.id, *recovery.running(stored.database, stored.id)[held.id])
     with pytest.raises(ClaimLost):
         training(stored, context, held).run()
     (record,) = records.read_records(stored)

@@ -102,7 +102,7 @@ def test_what_is_at_work_on_a_deleted_study_ends_with_one_line(make_study, stora
 
 
 def test_what_failed_is_trained_when_it_is_tried_again(make_study, start, tmp_path):
-    from nasmod.study import candidates
+    from nasmod.study import recovery
 
     stored, context = start(make_study(trials=3, epochs=2))
     run(stored, workers=1, context=context)
@@ -115,7 +115,7 @@ def test_what_failed_is_trained_when_it_is_tried_again(make_study, start, tmp_pa
             connection.exec_driver_sql(f"UPDATE trials SET state = 'FAIL' WHERE number = {failed.number}"),
         )
     )
-    assert candidates.retry(stored.database, stored.id) == 1
+    assert recovery.retry(stored.database, stored.id) == 1
     run(stored, workers=1, context=context)
     again = next(record for record in records.read_records(stored) if record.key == failed.key)
     assert (again.state, again.number, again.attempts) == ("finished", 3, 1)

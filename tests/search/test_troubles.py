@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nasmod.search.context import bring_to_life
-from nasmod.study import Database, Proposal, candidate_key, candidates, create_or_join, processes, records
+from nasmod.study import Database, Proposal, candidate_key, candidates, create_or_join, processes, records, recovery
 from nasmod.study.database import copy
 from nasmod.study.stored import status
 from nasmod.topology import Node, Topology
@@ -167,7 +167,7 @@ def test_a_full_disk_fails_the_candidate_and_work_goes_on_when_there_is_space_ag
     reader.close()
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=60m", small_disk], check=True)
-    assert candidates.retry(database, stored.id) == 1  # there is space for it now
+    assert recovery.retry(database, stored.id) == 1  # there is space for it now
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, logs_of(tmp_path) + logs_of(small_disk)
     assert "3 candidates were trained" in out

@@ -33,6 +33,7 @@ from nasmod.study import (
     open_study,
     processes,
     read,
+    recovery,
     stored,
     tables,
 )
@@ -92,8 +93,8 @@ def report(study: StoredStudy, held: Claim, epoch: int, rung: bool = False, chec
 
 
 def sweep(study: StoredStudy, held: Claim) -> None:
-    token, beat = protocol.running(study.database, study.id).get(held.id, (0, 0))
-    protocol.sweep(study.database, held.id, token, beat)
+    token, beat = recovery.running(study.database, study.id).get(held.id, (0, 0))
+    recovery.sweep(study.database, held.id, token, beat)
 
 
 def make(database: Database) -> StoredStudy:
@@ -200,9 +201,9 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "sweep": Operation(lambda study, held: sweep(study, held), "reporter"),
     "sweep a second attempt": Operation(lambda study, held: sweep(study, held), "second"),
-    "bury": Operation(lambda study, _: protocol.bury(study.database, study.id, "reporter", "killed")),
-    "bury a second attempt": Operation(lambda study, _: protocol.bury(study.database, study.id, "second", "killed")),
-    "retry": Operation(lambda study, _: protocol.retry(study.database, study.id)),
+    "bury": Operation(lambda study, _: recovery.bury(study.database, study.id, "reporter", "killed")),
+    "bury a second attempt": Operation(lambda study, _: recovery.bury(study.database, study.id, "second", "killed")),
+    "retry": Operation(lambda study, _: recovery.retry(study.database, study.id)),
     "stop": Operation(lambda study, _: stored.stop(study)),
     "stop now": Operation(lambda study, _: stored.stop(study, now=True)),
     "reopen": Operation(lambda study, _: stored.reopen(study), arrange=_broken),
@@ -223,8 +224,8 @@ def recover(study: StoredStudy) -> None:
     database = study.database
     stored.reopen(study)
     stored.raise_budget(study, max(stored.status(study).budget, BUDGET) + 1, None)
-    for candidate, (token, beat) in protocol.running(database, study.id).items():
-        assert protocol.sweep(database, candidate, token, beat)
+    for candidate, (token, beat) in recovery.running(database, study.id).items():
+        assert recovery.sweep(database, candidate, token, beat)
     for worker in itertools.count():
         held = protocol.claim(database, study.id, f"recovering {worker}", distributions())
         if held is None and stored.status(study).trained == stored.status(study).budget:

@@ -21,7 +21,7 @@ from sqlalchemy import event, insert, select, update
 
 from nasmod import api
 from nasmod.errors import ArtifactError, StorageError, StorageFullError, StudyError
-from nasmod.study import Database, StoredStudy, artifacts, create_or_join, files, open_study, read, records
+from nasmod.study import Database, StoredStudy, artifacts, create_or_join, files, open_study, read, records, recovery
 from nasmod.study import candidates as protocol
 from nasmod.study.candidates import Claim, ClaimLost
 from nasmod.study.deletion import delete_study
@@ -185,7 +185,7 @@ def test_a_sweep_leaves_alone_what_is_just_being_uploaded(study: StoredStudy, pl
     uploaded = files.upload(announced, WEIGHTS)
     assert sweep(study) == 0
     assert lying(place) == {announced.id}
-    protocol.bury(study.database, study.id, "worker", "killed")  # now nobody can keep it any more
+    recovery.bury(study.database, study.id, "worker", "killed")  # now nobody can keep it any more
     assert sweep(study) == 1
     assert lying(place) == set()
     files.withdraw(uploaded)  # its worker comes to life again: no error
@@ -194,7 +194,7 @@ def test_a_sweep_leaves_alone_what_is_just_being_uploaded(study: StoredStudy, pl
 def test_a_worker_taken_for_dead_leaves_no_file(study: StoredStudy, place: str) -> None:
     held = running(study)
     wanted = protocol._upload(study.database, held, "weights", WEIGHTS)
-    protocol.bury(study.database, study.id, "worker", "frozen")
+    recovery.bury(study.database, study.id, "worker", "frozen")
     sweep(study)
     artifacts.store_at(place).put(wanted.id, WEIGHTS)  # written after the sweep
     with pytest.raises(ClaimLost):
@@ -226,7 +226,7 @@ def test_without_its_checkpoint_a_candidate_is_trained_from_its_beginning(tmp_pa
             file.write_bytes(b"State of an epoch")
         else:
             shutil.rmtree(folder)
-        protocol.bury(study.database, study.id, "worker", "killed")
+        recovery.bury(study.database, study.id, "worker", "killed")
         held = claim(study, "another")
         assert (held.checkpoint, held.curve, held.rung_results) == (None, (), ())
         folder.mkdir(exist_ok=True)

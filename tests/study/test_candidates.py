@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from sqlalchemy import select
 
 from nasmod.space import Space, SpaceFile
-from nasmod.study import Database, Proposal, RungResult, candidate_key, create_or_join, read, stored
+from nasmod.study import Database, Proposal, RungResult, candidate_key, create_or_join, read, recovery, stored
 from nasmod.study import candidates as protocol
 from nasmod.study import records as reading
 from nasmod.study.candidates import ClaimLost
@@ -73,7 +73,7 @@ def test_finish_twice_is_finish_once(study, file_one, claim_one):
 def test_a_stale_worker_can_write_nothing(study, file_one, claim_one, stale):
     file_one()
     old = claim_one("old")
-    assert protocol.sweep(study.database, old.id, old.token, 1)
+    assert recovery.sweep(study.database, old.id, old.token, 1)
     new = claim_one("new")
     before = everything(study)
     with pytest.raises(ClaimLost):
@@ -99,9 +99,9 @@ def everything(study):
 def test_a_live_candidate_is_never_swept(study, file_one, claim_one):
     file_one()
     held = claim_one("w")
-    seen = protocol.running(study.database, study.id)[held.id]
+    seen = recovery.running(study.database, study.id)[held.id]
     study.database.transact(lambda connection: protocol.fence(connection, held))
-    assert not protocol.sweep(study.database, held.id, *seen)
+    assert not recovery.sweep(study.database, held.id, *seen)
     finish(study, held)
 
 
@@ -109,7 +109,7 @@ def test_a_second_dead_attempt_fails_the_candidate(study, file_one, claim_one):
     file_one()
     for attempt in (1, 2):
         held = claim_one(f"w{attempt}")
-        assert protocol.sweep(study.database, held.id, *protocol.running(study.database, study.id)[held.id])
+        assert recovery.sweep(study.database, held.id, *recovery.running(study.database, study.id)[held.id])
     record = reading.read_records(study)[0]
     assert record.state == "failed"
     assert "2 attempts" in record.reason
@@ -120,8 +120,8 @@ def test_a_death_on_order_is_no_failed_attempt(study, file_one, claim_one):
     file_one()
     for attempt in range(4):
         held = claim_one(f"w{attempt}")
-        assert protocol.bury(study.database, study.id, f"w{attempt}", None) == 1
-        assert protocol.bury(study.database, study.id, f"w{attempt}", None) == 0
+        assert recovery.bury(study.database, study.id, f"w{attempt}", None) == 1
+        assert recovery.bury(study.database, study.id, f"w{attempt}", None) == 0
     assert reading.read_records(study)[0].state == "queued"
     with pytest.raises(ClaimLost):
         protocol.fail(study.database, held, "too late")
@@ -147,7 +147,7 @@ def test_an_attempt_forgets_the_rungs_after_its_checkpoint(study, file_one, clai
     held = claim_one("w")
     protocol.report(study.database, held, [{"epoch": 1.0}], 0.1, RungResult(1, 0.1), checkpoint=b"one")
     protocol.report(study.database, held, [{"epoch": 1.0}, {"epoch": 2.0}], 0.2, RungResult(2, 0.2))
-    protocol.sweep(study.database, held.id, *protocol.running(study.database, study.id)[held.id])
+    recovery.sweep(study.database, held.id, *recovery.running(study.database, study.id)[held.id])
     again = claim_one("v")
     assert [result.epoch for result in again.rung_results] == [1]
     assert len(again.curve) == 1

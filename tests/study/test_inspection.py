@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy import insert, make_url, text, update
 
 from nasmod.doctor import folder
-from nasmod.study import Database, StoredStudy, candidates, processes
+from nasmod.study import Database, StoredStudy, candidates, processes, recovery
 from nasmod.study.inspection import Check, inspect_database
 from nasmod.study.processes import Process
 from nasmod.study.tables import candidates as table
@@ -40,7 +40,7 @@ def busy(study, file_one, claim_one) -> StoredStudy:
     file_one("reference")
     broken = claim_one("a:1")
     candidates.fail(study.database, broken, "ValueError: no")
-    candidates.retry(study.database, study.id)
+    recovery.retry(study.database, study.id)
     again = claim_one("a:1")
     candidates.finish(study.database, again, RESULT, [0.5])
     stopped = claim_one("a:1")

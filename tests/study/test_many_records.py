@@ -20,7 +20,7 @@ from nasmod.measures import Objective
 from nasmod.search import strategies
 from nasmod.search.strategies.mirror import LATEST, Mirror, Nsga2OfMirror, TpeOfMirror, window
 from nasmod.space import Space, SpaceFile
-from nasmod.study import Proposal, Record, RungResult, StoredStudy
+from nasmod.study import Proposal, Record, RungResult, StoredStudy, recovery
 from nasmod.study import candidates as protocol
 from nasmod.study import records as reading
 from nasmod.study.files import sweep_weights
@@ -136,11 +136,11 @@ def test_a_reader_sees_retried_failures_swept_weights_and_what_others_finished(s
         file_one()
     protocol.fail(study.database, claim_one("w"), "no memory")
     assert [found.state for found in reader.read()] == ["failed", "queued"]
-    protocol.retry(study.database, study.id)
+    recovery.retry(study.database, study.id)
     assert [found.state for found in reader.read()] == ["queued", "queued"]
     # tried again and ended between two looks: nothing says so but its token
     protocol.fail(study.database, claim_one("w"), "no memory, again")
-    protocol.retry(study.database, study.id)
+    recovery.retry(study.database, study.id)
     protocol.finish(study.database, claim_one("w"), RESULT, [0.5], weights=b"w")
     found = reader.read()
     assert [record.state for record in found] == ["finished", "queued"]

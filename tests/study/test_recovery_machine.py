@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import select
 
-from nasmod.study import Database, processes, stored
+from nasmod.study import Database, processes, recovery, stored
 from nasmod.study import candidates as protocol
 from nasmod.study.candidates import Claim, ClaimLost
 from nasmod.study.processes import Process
@@ -89,7 +89,7 @@ class Lives(RuleBasedStateMachine):
         controller = self.controllers[choice % 2]
         if fresh:
             controller.proposals = self.status.proposals
-            controller.running = protocol.running(self.database, self.study.id)
+            controller.running = recovery.running(self.database, self.study.id)
             _, *controller.lease = stored.lease(self.study)  # type: ignore[assignment]
         return controller
 
@@ -134,10 +134,10 @@ class Lives(RuleBasedStateMachine):
     def sweep(self, choice: int, fresh: bool, when: str | None) -> None:
         """Only who showed no sign of life since the controller looked is taken for dead."""
         controller = self.controller(choice, fresh)
-        now = protocol.running(self.database, self.study.id)
+        now = recovery.running(self.database, self.study.id)
         for candidate, seen in list(controller.running.items())[: 1 + choice % 2]:
             with self.outage(when):
-                protocol.sweep(self.database, candidate, *seen)
+                recovery.sweep(self.database, candidate, *seen)
             if now.get(candidate) == tuple(seen):
                 del self.holders[candidate]
 
@@ -174,7 +174,7 @@ class Lives(RuleBasedStateMachine):
     @rule(when=outages)
     def retry(self, when: str | None) -> None:
         with self.outage(when):
-            assert protocol.retry(self.database, self.study.id) == self.status.failed
+            assert recovery.retry(self.database, self.study.id) == self.status.failed
         self.results = {candidate: row for candidate, row in self.results.items() if row[0] != "failed"}
 
     # what workers do
@@ -269,7 +269,7 @@ class Lives(RuleBasedStateMachine):
         dead = self.dead.pop()
         held = [candidate for candidate, worker in self.holders.items() if worker == dead]
         with self.outage(when):
-            assert protocol.bury(self.database, self.study.id, dead, "killed") == len(held)
+            assert recovery.bury(self.database, self.study.id, dead, "killed") == len(held)
         for candidate in held:
             del self.holders[candidate]
 

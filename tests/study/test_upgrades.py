@@ -14,7 +14,17 @@ from sqlalchemy import inspect, select
 
 from nasmod.measures import Objective
 from nasmod.space import Space, SpaceFile
-from nasmod.study import Database, Proposal, StoredStudy, candidate_key, candidates, open_study, status, tables
+from nasmod.study import (
+    Database,
+    Proposal,
+    StoredStudy,
+    candidate_key,
+    candidates,
+    open_study,
+    recovery,
+    status,
+    tables,
+)
 from nasmod.study import records as reading
 from nasmod.study.projection import with_json
 
@@ -81,7 +91,7 @@ def go_on(stored: StoredStudy) -> None:
     assert candidates.propose(
         stored.database, stored.id, key, Proposal(topology, settings), space.encode(topology, settings)
     )
-    assert candidates.retry(stored.database, stored.id) == 1  # the one that failed in the older version
+    assert recovery.retry(stored.database, stored.id) == 1  # the one that failed in the older version
     for _ in range(3):  # what was queued there, the failed one, the new one
         held = candidates.claim(stored.database, stored.id, "w", with_json(space.parameters()))
         assert held is not None

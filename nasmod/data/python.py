@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -33,6 +35,7 @@ class PythonSettings(ArraySettings):
     name: str = "python"
     factory: str = Field(description="'module:function' or 'file.py:function'")
     arguments: dict[str, Any] = Field(default_factory=dict, description="what the function is called with, by name")
+    seconds: float = Field(1800.0, gt=0, description="how long the function may take; one that hangs is given up")
 
     @field_validator("factory")
     @classmethod
@@ -55,12 +58,7 @@ def load(settings: PythonSettings) -> Dataset:
     if not callable(function):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise DataError(f"'{place}' has no such factory. {unknown('function', name, known)}")
-    try:
-        made = function(**settings.arguments)
-    except NasmodError:
-        raise
-    except (Exception, SystemExit) as error:  # a user's function may raise anything
-        raise DataError(f"The factory '{settings.factory}' failed: {type(error).__name__}: {error}") from error
+    made = _called(function, settings)
     if isinstance(made, Dataset):
         check_dataset(made, f"The data set of '{settings.factory}'")
         return made
@@ -77,6 +75,30 @@ def load(settings: PythonSettings) -> Dataset:
     except ValueError as error:  # rows of different lengths
         raise DataError(f"The factory '{settings.factory}' returned something that is no array: {error}") from error
     return dataset_of(converted, settings, task)
+
+
+def _called(function: Callable[..., Any], settings: PythonSettings) -> Any:
+    """What the function returns, in a thread that is left behind when it hangs."""
+    returned: Future[Any] = Future()
+
+    def call() -> None:
+        try:
+            returned.set_result(function(**settings.arguments))
+        except BaseException as error:  # a user's function may raise anything; it is raised again below
+            returned.set_exception(error)
+
+    threading.Thread(target=call, name="data factory", daemon=True).start()
+    try:
+        return returned.result(settings.seconds)
+    except NasmodError:
+        raise
+    except (Exception, SystemExit) as error:
+        if not returned.done():
+            raise DataError(
+                f"The factory '{settings.factory}' took longer than {settings.seconds:g} seconds and was given up. "
+                "If it needs more, set `seconds` in [data]."
+            ) from None
+        raise DataError(f"The factory '{settings.factory}' failed: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)

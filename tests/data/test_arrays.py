@@ -202,6 +202,14 @@ def leaves():
 def ragged():
     return {"x": [[1], [1, 2]], "y": [0, 1]}
 
+def hangs():
+    import time
+    while True:
+        time.sleep(60)
+
+def impatient():
+    raise TimeoutError("the disk is slow")
+
 def odd():
     return {**arrays(), "task": "dance"}
 """
@@ -231,6 +239,8 @@ def test_a_users_function_makes_the_data(tmp_path: Path, monkeypatch: pytest.Mon
         ("mydata.py:wrong", "must return a Dataset or arrays by name; got int"),
         ("mydata.py:leaves", "failed: SystemExit"),
         ("mydata.py:ragged", "no array"),
+        ("mydata.py:hangs", "took longer than 1 seconds and was given up"),
+        ("mydata.py:impatient", "failed: TimeoutError: the disk is slow"),
         ("mydata.py:odd", "No task 'dance'"),
         ("missing.py:arrays", "There is no file"),
         ("no_such_module:arrays", "cannot be imported: there is no module 'no_such_module'"),
@@ -239,7 +249,7 @@ def test_a_users_function_makes_the_data(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_users_function_that_fails_is_told(tmp_path: Path, factory: str, message: str) -> None:
     (tmp_path / "mydata.py").write_text(FACTORY)
     with pytest.raises(NasmodError, match=message):
-        load_own({"name": "python", "factory": factory}, tmp_path)
+        load_own({"name": "python", "factory": factory, "seconds": 1}, tmp_path)
 
 
 def test_a_users_dataset_is_checked(tmp_path: Path) -> None:

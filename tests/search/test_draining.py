@@ -33,7 +33,7 @@ def all_busy(stored: StoredStudy, workers: int) -> bool:
 
 @pytest.mark.parametrize("now", [False, True], ids=["draining", "halting"])
 def test_stopped_from_anywhere_every_machine_ends_and_the_study_goes_on_later(make_study, storage, tmp_path, now):
-    study = slower(make_study(trials=9, epochs=8))
+    study = slower(make_study(trials=8, epochs=40))
     groups = [Group(tmp_path / f"machine {index}", storage) for index in range(2)]
     with filed(study, storage) as (stored, context), groups_of(*groups):
         for group, workers in zip(groups, (1, 2), strict=True):
@@ -55,16 +55,16 @@ def test_stopped_from_anywhere_every_machine_ends_and_the_study_goes_on_later(ma
         else:  # trained to its end by the very worker that had it
             assert {(found[one].state, found[one].token - token) for one, token in held.items()} == {("finished", 0)}
         before = status(stored)
-        assert (before.state, before.trained < 9) == ("ended", True)
+        assert (before.state, before.trained < 8) == ("ended", True)
 
         said = nasmod(tmp_path / "desk", "resume", "small", "--storage", storage, "--workers", "2")
-        assert "the budget is reached: 9 candidates" in said.stdout, said.stderr
+        assert "the budget is reached: 8 candidates" in said.stdout, said.stderr
         check_sound(stored, context)
 
 
 def test_where_everything_was_killed_stopping_takes_back_what_the_dead_held(make_study, storage, tmp_path):
     group = Group(tmp_path / "machine", storage)
-    with filed(slower(make_study(trials=3, epochs=8)), storage) as (stored, context), groups_of(group):
+    with filed(slower(make_study(trials=4, epochs=40)), storage) as (stored, context), groups_of(group):
         group.start(workers=2)
         wait_until(lambda: all_busy(stored, 2) or status(stored).state == "ended")
         group.kill()
@@ -81,7 +81,7 @@ def test_where_everything_was_killed_stopping_takes_back_what_the_dead_held(make
 
 def test_what_is_at_work_on_a_deleted_study_ends_with_one_line(make_study, storage, tmp_path):
     groups = [Group(tmp_path / f"machine {index}", storage) for index in range(2)]
-    with filed(slower(make_study(trials=50, epochs=8)), storage) as (stored, _), groups_of(*groups):
+    with filed(slower(make_study(trials=50, epochs=40)), storage) as (stored, _), groups_of(*groups):
         for group in groups:
             group.start(workers=1, lease=15.0)
         wait_until(lambda: all_busy(stored, 2))

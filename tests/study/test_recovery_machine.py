@@ -321,7 +321,7 @@ def test_any_order_of_events_on_sqlite(tmp_path):
 
 @pytest.mark.slow
 def test_any_order_of_events_on_postgresql(tmp_path, postgresql):
-    _run(Places(tmp_path, postgresql), examples=60, steps=60)
+    _run(Places(tmp_path, postgresql), examples=30, steps=60)
 
 
 @pytest.mark.slow

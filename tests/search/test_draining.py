@@ -33,7 +33,8 @@ def all_busy(stored: StoredStudy, workers: int) -> bool:
 
 @pytest.mark.parametrize("now", [False, True], ids=["draining", "halting"])
 def test_stopped_from_anywhere_every_machine_ends_and_the_study_goes_on_later(make_study, storage, tmp_path, now):
-    study = slower(make_study(trials=8, epochs=40))
+    # to be handed back, candidates take several times the signs of life by which their workers hear of it
+    study = slower(make_study(trials=6, epochs=150 if now else 40))
     groups = [Group(tmp_path / f"machine {index}", storage) for index in range(2)]
     with filed(study, storage) as (stored, context), groups_of(*groups):
         for group, workers in zip(groups, (1, 2), strict=True):
@@ -50,15 +51,15 @@ def test_stopped_from_anywhere_every_machine_ends_and_the_study_goes_on_later(ma
         found = {row.id: row for row in rows(stored)}
         assert not [row for row in found.values() if row.state == "running"]
         if now:  # handed back: the attempt does not count
-            assert [found[one].state for one in held].count("queued") >= 2
-            assert {found[one].attempts for one in held if found[one].state == "queued"} == {0}
+            handed_back = [row for row in found.values() if row.state == "queued" and row.trial is not None]
+            assert {row.attempts for row in handed_back} == {0}
         else:  # trained to its end by the very worker that had it
             assert {(found[one].state, found[one].token - token) for one, token in held.items()} == {("finished", 0)}
         before = status(stored)
-        assert (before.state, before.trained < 8) == ("ended", True)
+        assert (before.state, before.trained < 6) == ("ended", True)
 
         said = nasmod(tmp_path / "desk", "resume", "small", "--storage", storage, "--workers", "2")
-        assert "the budget is reached: 8 candidates" in said.stdout, said.stderr
+        assert "the budget is reached: 6 candidates" in said.stdout, said.stderr
         check_sound(stored, context)
 
 

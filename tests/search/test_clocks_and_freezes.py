@@ -52,7 +52,7 @@ once = []
 
 def freeze(connection):
     if sys.argv[2] == "study":
-        candidates._lock(connection, study.id)
+        candidates.lock(connection, study.id)
     candidates.fence(connection, held, reason="written by a frozen worker")
     print("inside", flush=True)
     if not once:

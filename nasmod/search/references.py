@@ -5,10 +5,14 @@ They are trained outside the budget and shown beside every result: what a search
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from nasmod import registry
+from nasmod.errors import SpaceError
+from nasmod.modules import check_params
 from nasmod.modules import kind as kind_of
 from nasmod.search.context import Context
 from nasmod.study import Proposal
@@ -16,31 +20,41 @@ from nasmod.topology import Node, Parameter, Topology
 
 REFERENCES = ("monolith", "chain", "parallel")
 LARGEST_SIZE = 2048
+Params = dict[str, Parameter]
 
 
 def references(context: Context) -> list[Proposal]:
-    """One proposal a reference, each as large as the study's FLOPs budget allows; none where even the smallest is over.
+    """One proposal a reference, each as large as the study's FLOPs budget allows; none where even the smallest is over,
+    or where its FLOPs cannot be counted.
 
-    All are of the space's first kind with the middle of what the space offers for it; its size alone is fitted.
+    All are of the space's first kind that has a size (of the first, if none has) with the middle of what the space
+    offers for it; its size alone is fitted.
     """
-    kind, offered = next(iter(context.study.space["kinds"].items()))
-    params = _middle(kind, offered)
-    size = _size_parameter(context, kind, params)
+    kind, params, sizes = _kind(context)
     proposals = []
     for name in REFERENCES:
         modules = 1 if name == "monolith" else context.study.modules_wanted
 
-        def of_size(value: int, name: str = name, modules: int = modules) -> Topology:
-            return _topology(context, name, modules, kind, {**params, size: value})
+        def of_size(size: Params, name: str = name, modules: int = modules) -> Topology:
+            return _topology(context, name, modules, kind, {**params, **size})
 
-        if (topology := _largest(context, of_size)) is not None:
+        if (topology := _largest(context, of_size, sizes)) is not None:
             why = f"{name} of {modules} x {kind}, as large as the FLOPs budget allows"
             origin = {"strategy": "reference", "reference": name, "why": why}
             proposals.append(Proposal(topology, {}, None, origin))
     return proposals
 
 
-def _middle(kind: str, offered: dict[str, Any]) -> dict[str, Parameter]:
+def _kind(context: Context) -> tuple[str, Params, list[Params]]:
+    """The kind that references are of, its parameters, and its sizes from the smallest on."""
+    kinds = [(kind, _middle(kind, offered)) for kind, offered in context.study.space["kinds"].items()]
+    for kind, params in kinds:
+        if sizes := _sizes(kind, params):
+            return kind, params, sizes
+    return *kinds[0], [{}]
+
+
+def _middle(kind: str, offered: dict[str, Any]) -> Params:
     """The kind's parameters: the middle number of a list or its first option, the low end of a range, else defaults."""
     chosen: dict[str, Any] = {}
     for name, values in offered.items():
@@ -52,32 +66,45 @@ def _middle(kind: str, offered: dict[str, Any]) -> dict[str, Parameter]:
     return dict(registry.settings("kind", kind)(**chosen).model_dump())
 
 
-def _size_parameter(context: Context, kind: str, params: dict[str, Parameter]) -> str:
-    """The first whole-numbered parameter that sets how many features a module gives."""
-    model = registry.settings("kind", kind)
+def _sizes(kind: str, params: Params) -> list[Params]:
+    """What the first whole-numbered parameter may be that sets how many features a module gives; empty without one."""
     shape = {1: (8,), 2: (8, 4), 3: (8, 4, 4)}[kind_of(kind).accepts[0]]
-    before = kind_of(kind).output_shape(shape, model(**params))
-    for name, value in params.items():
-        if type(value) is int:
-            grown = model.model_validate({**params, name: value + 1}, strict=False)
-            if kind_of(kind).output_shape(shape, grown)[0] != before[0]:
-                return name
-    raise AssertionError(f"no parameter of the kind '{kind}' sets its size")
+
+    def features(size: Params) -> int:
+        return kind_of(kind).output_shape(shape, check_params(kind, {**params, **size}))[0]
+
+    for name in [name for name, value in params.items() if type(value) is int]:
+        numbers = range(1, LARGEST_SIZE + 1)
+        sizes: list[Params] = [{name: size} for size in numbers if _is_valid(kind, {**params, name: size})]
+        with suppress(Exception):  # a user's kind may raise anything
+            if sizes and features(sizes[0]) != features(sizes[-1]):
+                return sizes
+    return []
 
 
-def _largest(context: Context, of_size: Callable[[int], Topology]) -> Topology | None:
-    """The largest size within the FLOPs budget, by bisection."""
-    low, high = 0, LARGEST_SIZE
-    while low < high:
-        middle = (low + high + 1) // 2
-        if context.violation(of_size(middle)) is None:
-            low = middle
-        else:
-            high = middle - 1
-    return of_size(low) if low else None
+def _is_valid(kind: str, params: Params) -> bool:
+    try:
+        check_params(kind, params)
+    except SpaceError:
+        return False
+    return True
 
 
-def _topology(context: Context, name: str, modules: int, kind: str, params: dict[str, Parameter]) -> Topology:
+def _largest(context: Context, of_size: Callable[[Params], Topology], sizes: Sequence[Params]) -> Topology | None:
+    """The largest of growing sizes within the FLOPs budget."""
+
+    def is_over(size: Params) -> bool:
+        try:
+            return context.objective.violation({"flops": context.flops(of_size(size))}) is not None
+        except Exception:  # a user's kind may raise anything
+            return True
+
+    if is_over(sizes[0]):
+        return None
+    return of_size(sizes[bisect_left(sizes, True, lo=1, key=is_over) - 1])
+
+
+def _topology(context: Context, name: str, modules: int, kind: str, params: Params) -> Topology:
     """Every input feeds the first module (of a chain) or all; the last module or all feed every output."""
     inputs = [Node("input", (), {"name": input_name}) for input_name in context.dataset.inputs]
     sources = tuple(range(len(inputs)))

@@ -65,6 +65,11 @@ def names(noun: str) -> list[str]:
     return sorted(name for known_noun, name in _entries if known_noun == noun)
 
 
+def is_built_in(noun: str, name: str) -> bool:
+    """Whether a name is nasmod's own, no plugin's."""
+    return (noun, name) in _built_in
+
+
 def entry(noun: str, name: str) -> Entry:
     """The entry of a name; `UnknownNameError` suggests the nearest known one."""
     _load_installed_plugins()
@@ -276,3 +281,4 @@ def _register_built_ins() -> None:
 
 
 _register_built_ins()
+_built_in = frozenset(_entries)

@@ -15,12 +15,21 @@ from nasmod.networks.adapters import Layer
 from nasmod.networks.network import build_adapter
 from nasmod.networks.plan import Plan
 
+Params = tuple[tuple[str, object], ...]
+"""A module's parameters, sorted by name."""
 
-def count_flops(plan: Plan) -> int:
+
+@functools.lru_cache(maxsize=4096)
+def module_flops(kind: str, shape: Shape, params: Params) -> int:
+    """Operations of one module that reads (1, *shape). Raises whatever the kind does."""
+    return _count(lambda: build_module(kind, shape, dict(params)), shape)
+
+
+def count_flops(plan: Plan, of_module: Callable[[str, Shape, Params], int] = module_flops) -> int:
     """Operations of one forward pass of one example: convolutions, products and attention.
 
     Counted by `torch.utils.flop_counter` on the meta device, part by part: a search meets the same parts again and
-    again, and a whole network costs 10 to 25 ms to count.
+    again, and a whole network costs 10 to 25 ms to count. `of_module` counts a module.
     """
     total = 0
     for step in plan.steps:
@@ -30,7 +39,7 @@ def count_flops(plan: Plan) -> int:
         if step.is_output:
             total += 2 * step.merged[0] * step.shape[0]  # the linear head
         elif not step.is_input:
-            total += _module_flops(step.node.kind, step.merged, tuple(sorted(step.node.params.items())))
+            total += of_module(step.node.kind, step.merged, tuple(sorted(step.node.params.items())))
     return total
 
 
@@ -42,11 +51,6 @@ def count_parameters(network: nn.Module) -> int:
 @functools.lru_cache(maxsize=4096)
 def _adapter_flops(layers: tuple[Layer, ...], shape: Shape) -> int:
     return _count(lambda: build_adapter(layers), shape)
-
-
-@functools.lru_cache(maxsize=4096)
-def _module_flops(kind: str, shape: Shape, params: tuple[tuple[str, object], ...]) -> int:
-    return _count(lambda: build_module(kind, shape, dict(params)), shape)
 
 
 def _count(make: Callable[[], nn.Module], shape: Shape) -> int:

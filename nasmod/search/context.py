@@ -10,6 +10,7 @@ from nasmod.data import Dataset, load_dataset
 from nasmod.errors import NasmodError
 from nasmod.measures.objective import Objective
 from nasmod.networks import Plan, count_flops, plan
+from nasmod.search.counting import Counting
 from nasmod.space import Space, SpaceFile
 from nasmod.study import Study
 from nasmod.study.candidates import Distributions
@@ -35,19 +36,23 @@ class Context:
         """The space's parameters as Optuna stores them."""
         return with_json(self.space.parameters())
 
+    @cached_property
+    def _counting(self) -> Counting:
+        return Counting(self.study.plugins)
+
     def plan(self, topology: Topology) -> Plan:
         """The topology on this study's data."""
         return plan(topology, self.dataset.inputs, self.dataset.output_shapes)
 
     def flops(self, topology: Topology) -> int:
-        """FLOPs of one forward pass of one example."""
-        return count_flops(self.plan(topology))
+        """FLOPs of one forward pass of one example. Raises `UncountableError` for a user's kind that cannot be run."""
+        return count_flops(self.plan(topology), self._counting)
 
     def violation(self, topology: Topology) -> str | None:
         """Why a topology is not to be trained, by what is known before any training; None when it may be.
 
-        A kind that raises while its FLOPs are counted rules nothing out: its candidate is filed, and fails with the
-        traceback stored, where a person will look for it.
+        A kind that raises, crashes or hangs while its FLOPs are counted rules nothing out: its candidate is filed, and
+        fails with the reason stored, where a person will look for it.
         """
         try:
             measures: Mapping[str, float] = {"flops": self.flops(topology)}

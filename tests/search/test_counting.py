@@ -1,0 +1,121 @@
+"""Users' kinds are counted in a process apart: one that crashes or hangs costs the search nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from nasmod import registry
+from nasmod.networks.flops import module_flops
+from nasmod.search import counting, feasibility
+from nasmod.search.context import bring_to_life
+from nasmod.search.counting import Counting, UncountableError
+from nasmod.search.references import references
+from nasmod.study.definition import read
+from nasmod.topology import Node, Topology
+
+KINDS = """
+import ctypes, time
+import nasmod
+from nasmod.modules import Parameters
+
+class Nothing(Parameters):
+    pass
+
+def kind(name, forward):
+    class Kind:
+        '''A kind that goes wrong wherever it computes.'''
+        Parameters = Nothing
+        accepts = (1,)
+        def output_shape(self, shape, params):
+            return shape
+        def arguments(self, shape, params):
+            return {}
+        def network(self):
+            import torch
+            class Module(torch.nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.linear = torch.nn.Linear(64, 64)
+                def forward(self, x):
+                    return self.linear(forward(x))
+            return Module
+    nasmod.register("kind", name, Kind, Nothing)
+
+kind("crashing", lambda x: ctypes.string_at(0))
+kind("endless", lambda x: time.sleep(10_000))
+kind("raising", lambda x: 1 / 0)
+kind("talking", lambda x: print("not a number") or x)
+"""
+
+SPACE = """
+[modules]
+min = 1
+max = 2
+[kinds.crashing]
+[kinds.talking]
+"""
+
+STUDY = """
+name = "odd"
+space = "odd.toml"
+trials = 2
+plugins = ["kinds.py"]
+[data]
+name = "digits"
+[objective]
+flops_budget = 20_000
+"""
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kinds")
+    (folder / "kinds.py").write_text(KINDS)
+    (folder / "odd.toml").write_text(SPACE)
+    (folder / "study.toml").write_text(STUDY)
+    before = dict(registry._entries)
+    yield bring_to_life(read(folder / "study.toml"))
+    registry._entries.clear()
+    registry._entries.update(before)
+
+
+def of(*kinds: str) -> Topology:
+    """A chain of these kinds."""
+    modules = [Node(kind, (index,)) for index, kind in enumerate(kinds)]
+    return Topology((Node("input", (), {"name": "x"}), *modules, Node("output", (len(kinds),), {"name": "y"})))
+
+
+def test_a_kind_is_counted_as_it_is_here(context):
+    head = 2 * 64 * 10
+    assert context.flops(of("talking", "talking")) == 2 * module_flops("talking", (64,), ()) + head == 2 * 8192 + head
+    assert "over the budget" in context.violation(of("talking", "talking", "talking"))
+
+
+def test_a_kind_that_crashes_hangs_or_raises_rules_nothing_out_and_is_asked_once(context, monkeypatch):
+    monkeypatch.setattr(counting, "SECONDS", 1.0)
+    for kind in ("crashing", "endless", "raising"):
+        assert context.violation(of(kind)) is None
+    monkeypatch.delattr(Counting, "_ask")
+    for kind in ("crashing", "endless", "raising"):
+        assert context.violation(of("talking", kind)) is None
+        with pytest.raises(UncountableError, match=kind):
+            context.flops(of(kind))
+
+
+def test_a_space_of_such_kinds_can_be_searched(context):
+    feasibility.check(context)
+    assert references(context) == []  # of the first kind, which crashes
+
+
+def test_no_process_is_started_for_the_kinds_of_nasmod(make_study, monkeypatch):
+    monkeypatch.delattr(Counting, "_start")
+    feasibility.check(bring_to_life(make_study()))
+
+
+def test_the_process_ends_with_what_asked_it(context):
+    asking = Counting(context.study.plugins)
+    assert asking("talking", (64,), ()) == 8192
+    process = asking._process
+    assert process.poll() is None
+    del asking
+    assert process.poll() is not None

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from nasmod import registry
 from nasmod.errors import StorageError, StudyError
 from nasmod.search import hardware
 from nasmod.search.candidate import CHECKPOINT_SECONDS
@@ -217,17 +216,8 @@ def start_workers(
     machine = Machine()
     for index, device in enumerate(devices(workers, study.workers_per_device)):
         log = (logs / f"{processes.machine()}-{os.getpid()}-worker-{index}.log").absolute()
-        orders = Orders(
-            name="",  # each process gets its own
-            storage=study.database.url,
-            study=study.name,
-            device=device,
-            threads=1,
-            beat_seconds=beat_seconds,
-            log=str(log),
-            checkpoint_seconds=checkpoint_seconds,
-            allowed=tuple(sorted(registry.allowed())),
-        )
+        orders = Orders.of(study, device, beat_seconds, checkpoint_seconds)
+        orders = dataclasses.replace(orders, log=str(log))
         worker = LocalWorker(orders, log, on_death)
         machine.workers.append(worker)
         worker.start()

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from nasmod import registry
 from nasmod.errors import NasmodError, StudyError
 from nasmod.search.candidate import CHECKPOINT_SECONDS
 from nasmod.search.context import Context
@@ -208,16 +207,8 @@ def start_workers(
         resources = ray.cluster_resources()
         kind, count, share = shares(workers, study.workers_per_device, resources.get("GPU", 0), resources["CPU"])
         here = f"{processes.machine()}-{os.getpid()}"
-        orders = Orders(
-            name="",  # each gets its own
-            storage=study.database.url,
-            study=study.name,
-            device="cuda" if kind == "num_gpus" else "cpu",  # which GPU, Ray tells the actor
-            threads=1,
-            beat_seconds=beat_seconds,
-            checkpoint_seconds=checkpoint_seconds,
-            allowed=tuple(sorted(registry.allowed())),
-        )
+        device = "cuda" if kind == "num_gpus" else "cpu"  # which GPU, Ray tells the actor
+        orders = Orders.of(study, device, beat_seconds, checkpoint_seconds)
         options = {"num_cpus": 0, kind: share, "max_restarts": -1, "max_task_retries": -1, "max_concurrency": 2}
         for index in range(count):
             log = str((logs / f"{here}-ray-{index}.log").absolute())

@@ -55,6 +55,20 @@ class Orders:
     checkpoint_seconds: float = CHECKPOINT_SECONDS  # how often a checkpoint is stored at most
     allowed: tuple[str, ...] = ()  # keys of the Python that it may execute (see `nasmod.registry.Code`)
 
+    @classmethod
+    def of(cls, study: StoredStudy, device: str, beat_seconds: float, checkpoint_seconds: float) -> Orders:
+        """For a worker of this process, which may execute what this process may; its name and log are still to come."""
+        return cls(
+            name="",
+            storage=study.database.url,
+            study=study.name,
+            device=device,
+            threads=1,
+            beat_seconds=beat_seconds,
+            checkpoint_seconds=checkpoint_seconds,
+            allowed=tuple(sorted(registry.allowed())),
+        )
+
     @property
     def torch_device(self) -> str:
         """Its device as the worker's process sees it, which has no other GPU."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, select
 
 from nasmod.errors import StudyError
 from nasmod.measures.front import front_of
@@ -174,19 +173,6 @@ def weights(stored: StoredStudy, record: Record) -> bytes:
             f"The weights of {record.label} were not kept (kept: the front and the best); export it with --retrain."
         )
     return content
-
-
-def update_result(stored: StoredStudy, record: Record, measures: Mapping[str, float]) -> None:
-    """Add measures taken later to a record, such as the test accuracy seen at an export."""
-
-    def work(connection: Connection) -> None:
-        table = candidates
-        row = connection.execute(select(table.c.result).where(table.c.id == record.id).with_for_update()).one()
-        result = json.loads(row.result)
-        result["measures"].update(measures)
-        connection.execute(update(table).where(table.c.id == record.id).values(result=json.dumps(result)))
-
-    stored.database.transact(work)
 
 
 def dataframe(records: Iterable[Record]) -> pandas.DataFrame:

@@ -145,6 +145,18 @@ def who_trains(stored: StoredStudy, *groups: Group) -> Group:
     return next(group for group in groups if any(seen.candidate is not None for seen in at_work(stored, group)))
 
 
+@contextmanager
+def one_of_two_trains(study: Study, storage: str, folder: Path) -> Iterator[tuple[StoredStudy, Context, Group, Group]]:
+    """Two machines on one study: the first trains its candidate and has stored a checkpoint, the second is idle."""
+    groups = [Group(folder / name, storage) for name in ("one", "other")]
+    with filed(study, storage) as (stored, context), groups_of(*groups):
+        start_together(stored, *groups)
+        wait_until(lambda: rows(stored) and rows(stored)[0].checkpoint > 0)
+        first = who_trains(stored, *groups)
+        (second,) = set(groups) - {first}
+        yield stored, context, first, second
+
+
 def holder(stored: StoredStudy) -> int | None:
     """The process that steers the study: its pid, None while nobody does."""
     name, _, _ = storing.lease(stored)

@@ -21,12 +21,12 @@ from tests.search.groups import (
     check_sound,
     filed,
     groups_of,
+    one_of_two_trains,
     rows,
     slower,
     start_together,
     undisturbed,
     wait_until,
-    who_trains,
     without_times,
 )
 from tests.search.test_candidate import feasible
@@ -126,12 +126,7 @@ def test_a_wrong_clock_is_wrong_and_its_monotonic_clock_is_right(tmp_path):
 @pytest.mark.slow
 def test_a_worker_frozen_beyond_its_lease_overwrites_nothing_of_its_successor(make_study, storage, tmp_path):
     study = slower(make_study(trials=1, epochs=40))
-    groups = [Group(tmp_path / name, storage) for name in ("one", "other")]
-    with filed(study, storage) as (stored, context), groups_of(*groups):
-        start_together(stored, *groups)
-        wait_until(lambda: rows(stored) and rows(stored)[0].checkpoint > 0)
-        first = who_trains(stored, *groups)
-        (second,) = set(groups) - {first}
+    with one_of_two_trains(study, storage, tmp_path) as (stored, context, first, second):
         first.kill(signal.SIGSTOP)  # a virtual machine that is paused
         before = rows(stored)[0]
         assert before.state == "running", "it was frozen in the middle"

@@ -12,41 +12,14 @@ from nasmod.search.counting import Counting, UncountableError
 from nasmod.search.references import references
 from nasmod.study.definition import read
 from nasmod.topology import Node, Topology
+from tests.search.trouble import kinds
 
-KINDS = """
-import ctypes, time
-import nasmod
-from nasmod.modules import Parameters
-
-class Nothing(Parameters):
-    pass
-
-def kind(name, forward):
-    class Kind:
-        '''A kind that goes wrong wherever it computes.'''
-        Parameters = Nothing
-        accepts = (1,)
-        def output_shape(self, shape, params):
-            return shape
-        def arguments(self, shape, params):
-            return {}
-        def network(self):
-            import torch
-            class Module(torch.nn.Module):
-                def __init__(self):
-                    super().__init__()
-                    self.linear = torch.nn.Linear(64, 64)
-                def forward(self, x):
-                    return self.linear(forward(x))
-            return Module
-    nasmod.register("kind", name, Kind, Nothing)
-
-kind("crashing", lambda x: ctypes.string_at(0))
-kind("endless", lambda x: time.sleep(10_000))
-kind("raising", lambda x: 1 / 0)
-kind("talking", lambda x: print("not a number") or x)
-"""
-
+TROUBLES = kinds(
+    'trouble("crashing", lambda x: ctypes.string_at(0), counted=False)',
+    'trouble("endless", lambda x: time.sleep(10_000), counted=False)',
+    'trouble("raising", lambda x: 1 / 0, counted=False)',
+    'trouble("talking", lambda x: print("no answer") or x @ x.new_ones(64, 64), counted=False)',
+)
 SPACE = """
 [modules]
 min = 1
@@ -70,7 +43,7 @@ flops_budget = 20_000
 @pytest.fixture(scope="module")
 def context(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kinds")
-    (folder / "kinds.py").write_text(KINDS)
+    (folder / "kinds.py").write_text(TROUBLES)
     (folder / "odd.toml").write_text(SPACE)
     (folder / "study.toml").write_text(STUDY)
     before = dict(registry._entries)

@@ -23,12 +23,11 @@ from tests.search.groups import (
     groups_of,
     holder,
     kill_one,
+    one_of_two_trains,
     rows,
     slower,
-    start_together,
     undisturbed,
     wait_until,
-    who_trains,
     without_times,
 )
 
@@ -88,12 +87,7 @@ def test_eight_workers_on_three_machines_killed_for_a_minute_train_the_budget_ex
 @pytest.mark.slow
 def test_a_machine_gone_in_mid_training_another_goes_on_from_the_newest_checkpoint(make_study, storage, tmp_path):
     study = slower(make_study(trials=1, epochs=40))
-    groups = [Group(tmp_path / name, storage) for name in ("one", "other")]
-    with filed(study, storage) as (stored, context), groups_of(*groups):
-        start_together(stored, *groups)
-        wait_until(lambda: rows(stored) and rows(stored)[0].checkpoint > 0)
-        first = who_trains(stored, *groups)
-        (second,) = set(groups) - {first}
+    with one_of_two_trains(study, storage, tmp_path) as (stored, context, first, second):
         first.kill()
         before = rows(stored)[0]
         assert before.state == "running", "it was killed in the middle"
@@ -108,12 +102,7 @@ def test_a_machine_gone_in_mid_training_another_goes_on_from_the_newest_checkpoi
 @pytest.mark.slow
 def test_a_candidate_handed_back_and_then_killed_goes_on_elsewhere_with_the_same_curve(make_study, storage, tmp_path):
     study = slower(make_study(trials=1, epochs=60))
-    groups = [Group(tmp_path / name, storage) for name in ("one", "other")]
-    with filed(study, storage) as (stored, context), groups_of(*groups):
-        start_together(stored, *groups)
-        wait_until(lambda: rows(stored) and rows(stored)[0].checkpoint > 0)
-        first = who_trains(stored, *groups)
-        (second,) = set(groups) - {first}
+    with one_of_two_trains(study, storage, tmp_path) as (stored, context, first, second):
         os.kill(first.pid, signal.SIGTERM)
         wait_until(lambda: rows(stored)[0].token > 1)
         handed_back = rows(stored)[0]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from nasmod.study.stored import raise_budget, status
 from nasmod.topology import Node, Topology
 from tests.postgresql import Cluster, binaries, cluster
 from tests.search.groups import slower
+from tests.search.trouble import kinds
 
 SEARCH = """
 import logging, sys
@@ -34,18 +38,27 @@ if __name__ == "__main__":
 """
 
 
-def search(storage: str, folder: Path, lease_seconds: float = 3.0, **options) -> subprocess.Popen[str]:
-    """A search of the study ``small`` by a supervisor and two workers, as a process group of its own."""
-    script = folder / "search.py"
+@pytest.fixture
+def search(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a search of the study ``small`` by a supervisor and two workers, which do not outlive the test."""
+    script = tmp_path / "search.py"
     script.write_text(SEARCH)
-    return subprocess.Popen(
-        [sys.executable, str(script), storage, str(lease_seconds)],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        cwd=folder,
-        **options,
-    )
+    started = []
+
+    def start(storage: str, lease_seconds: float = 3.0, **options) -> subprocess.Popen[str]:
+        command = [sys.executable, str(script), storage, str(lease_seconds)]
+        started.append(
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=tmp_path, **options
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):  # it has ended, and its workers with it
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def wait_until(condition, process: subprocess.Popen[str], seconds: float = 180.0) -> None:
@@ -74,12 +87,14 @@ def workers_of(stored) -> set[str]:
 
 
 @pytest.mark.slow
-def test_a_server_that_restarts_and_goes_away_for_a_minute_costs_nothing(make_study, postgresql_cluster, tmp_path):
+def test_a_server_that_restarts_and_goes_away_for_a_minute_costs_nothing(
+    make_study, search, postgresql_cluster, tmp_path
+):
     """No process dies, no lease is taken, no epoch is trained twice, though the outage is twenty leases long."""
     study = make_study(trials=6, epochs=150, strategy="evolution", references="true")
     database = Database.create(postgresql_cluster.url)
     stored = create_or_join(database, study, bring_to_life(study).dataset.fingerprint, {})
-    process = search(postgresql_cluster.url, tmp_path)
+    process = search(postgresql_cluster.url)
 
     def epochs() -> int:
         return sum(len(record.curve) for record in records.read_records(stored))
@@ -145,7 +160,9 @@ merge = "sum"
 
 
 @pytest.mark.slow
-def test_a_full_disk_fails_the_candidate_and_work_goes_on_when_there_is_space_again(make_study, small_disk, tmp_path):
+def test_a_full_disk_fails_the_candidate_and_work_goes_on_when_there_is_space_again(
+    make_study, search, small_disk, tmp_path
+):
     """What needs little waits while there is no space at all; weights of 8 MB find none, and their candidate fails."""
     (tmp_path / "large.toml").write_text(LARGE)
     study = slower(make_study(space="large.toml", trials=2, epochs=50), batch_size=16)
@@ -158,7 +175,7 @@ def test_a_full_disk_fails_the_candidate_and_work_goes_on_when_there_is_space_ag
     def record_of(key: str):
         return next(record for record in records.read_records(stored) if record.key == key)
 
-    process = search(database.url, tmp_path)
+    process = search(database.url)
     wait_until(lambda: record_of(small).curve, process)
     ballast = small_disk / "ballast"
     with pytest.raises(OSError, match="No space left"):
@@ -178,7 +195,7 @@ def test_a_full_disk_fails_the_candidate_and_work_goes_on_when_there_is_space_ag
     subprocess.run(["mount", "-o", "remount,size=60m", small_disk], check=True)
     assert recovery.retry(database, stored.id) == 1  # there is space for it now
     raise_budget(stored, trials=3, hours=None)
-    process = search(database.url, tmp_path)
+    process = search(database.url)
     out, _ = process.communicate(timeout=300)
     assert "3 candidates were trained" in out, logs_of(tmp_path) + logs_of(small_disk)
     assert record_of(large).state == "finished"
@@ -205,40 +222,13 @@ def file_one(stored, context, kind, params) -> str:
     return key
 
 
-KINDS = """
-import ctypes, math, time
-import nasmod
-from nasmod.modules import Parameters
-
-class Nothing(Parameters):
-    pass
-
-def trouble(name, forward):
-    class Kind:
-        '''A kind that goes wrong as soon as it computes on real numbers, or before.'''
-        Parameters = Nothing
-        accepts = (1,)
-        def output_shape(self, shape, params):
-            return shape
-        def arguments(self, shape, params):
-            return {}
-        def network(self):
-            import torch
-            class Trouble(torch.nn.Module):
-                def __init__(self):
-                    super().__init__()
-                    self.scale = torch.nn.Parameter(torch.ones(1))
-                def forward(self, x):
-                    return (x if x.device.type == "meta" and name != "fragile" else forward(x)) * self.scale
-            return Trouble
-    nasmod.register("kind", name, Kind, Nothing)
-
-trouble("crashing", lambda x: ctypes.string_at(0))
-trouble("fragile", lambda x: ctypes.string_at(0))
-trouble("endless", lambda x: time.sleep(10_000))
-trouble("greedy", lambda x: x.new_ones(10**11).sum())
-trouble("undefined", lambda x: x * math.nan)
-"""
+TROUBLES = kinds(
+    'trouble("crashing", lambda x: ctypes.string_at(0))',
+    'trouble("fragile", lambda x: ctypes.string_at(0), counted=False)',
+    'trouble("endless", lambda x: time.sleep(10_000))',
+    'trouble("greedy", lambda x: x.new_ones(10**11).sum())',
+    'trouble("undefined", lambda x: x * math.nan)',
+)
 
 SPACE = """
 [modules]
@@ -260,9 +250,9 @@ WORKER_BYTES = 12 * 2**30  # of address space; a worker needs a part of it, 10^1
 
 
 @pytest.mark.slow
-def test_candidates_that_crash_hang_or_eat_memory_fail_with_their_reason(make_study, start, tmp_path):
+def test_candidates_that_crash_hang_or_eat_memory_fail_with_their_reason(make_study, search, start, tmp_path):
     """They come first in the queue; the study goes on and trains what can be trained."""
-    (tmp_path / "troubles.py").write_text(KINDS)
+    (tmp_path / "troubles.py").write_text(TROUBLES)
     (tmp_path / "troubles.toml").write_text(SPACE)
     values = {"space": "troubles.toml", "top": "plugins = ['troubles.py']", "trials": 1}
     study = make_study(**values)
@@ -277,7 +267,7 @@ def test_candidates_that_crash_hang_or_eat_memory_fail_with_their_reason(make_st
         resource.setrlimit(resource.RLIMIT_AS, (WORKER_BYTES, WORKER_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
-    process = search(stored.database.url, tmp_path, lease_seconds=15.0, preexec_fn=limit)
+    process = search(stored.database.url, lease_seconds=15.0, preexec_fn=limit)
     out, _ = process.communicate(timeout=400)
     assert process.returncode == 0, logs_of(tmp_path)
     assert "1 candidates were trained" in out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from nasmod.study.database import shown, storage_url
+from nasmod.study.url import shown, storage_url
 
 STORAGE = "NASMOD_STORAGE"  # the environment variable that stands in for --storage
 

@@ -27,7 +27,6 @@ from nasmod.search.context import Context
 from nasmod.search.places import ENDING_SECONDS, QUICK_DEATH_SECONDS, QUICK_DEATHS, THREADS
 from nasmod.search.worker import ENDING_RETRY_SECONDS, IDLE_SECONDS, Orders, Worker
 from nasmod.study import StoredStudy, processes, recovery
-from nasmod.study.database import sqlite_path
 
 try:
     import ray
@@ -200,7 +199,7 @@ def start_workers(
     """
     cluster = Cluster(connected_here=_connect(address))
     try:
-        path = sqlite_path(study.database.engine.url)
+        path = study.database.path
         nodes = [str(node["NodeManagerHostname"]) for node in ray.nodes() if node["Alive"]]
         if path is not None:
             check_reach(str(path), nodes, platform.node())

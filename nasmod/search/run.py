@@ -21,7 +21,6 @@ from nasmod.search.controller import TICK_SECONDS, Controller
 from nasmod.search.places import Place
 from nasmod.search.worker import ENDING_RETRY_SECONDS
 from nasmod.study import Database, Record, Status, StoredStudy, processes, stored
-from nasmod.study.database import sqlite_path
 from nasmod.study.processes import Process
 from nasmod.study.watch import LEASE_SECONDS
 
@@ -116,7 +115,7 @@ def start_workers(
 
 def log_folder(study: StoredStudy) -> Path:
     """Where this machine's workers of a study write their logs: beside an SQLite file, else in ``runs``."""
-    path = sqlite_path(study.database.engine.url)
+    path = study.database.path
     folder = path.parent if path is not None else Path("runs")
     return folder / f"{study.name}.logs"
 

@@ -45,7 +45,7 @@ class Store:
                 if not self.place.startswith(S3):  # the database will say that it is there, after a power failure too
                     with (Path(self.place) / artifact).open("rb") as file:
                         os.fsync(file.fileno())
-            except Exception:
+            except Exception:  # each store has errors of its own; `_explained` puts them in words
                 with suppress(Exception):  # the first error counts; what is left of the file, the next sweep removes
                     self._store.remove(self._name(artifact))
                 raise

@@ -15,17 +15,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event, exc, inspect, select, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 
 from nasmod.errors import StorageError, StorageFullError
 from nasmod.study import tables
 from nasmod.study.mounts import refuse_network
+from nasmod.study.url import shown, sqlite_path, storage_url
 
 T = TypeVar("T")
 log = logging.getLogger("nasmod.database")
@@ -117,6 +119,11 @@ class Database:
         return self.engine.url.render_as_string(hide_password=False)
 
     @property
+    def path(self) -> Path | None:
+        """The file of an SQLite database, None for a server."""
+        return sqlite_path(self.engine.url)
+
+    @property
     def shown(self) -> str:
         """What a person may see of the URL: a path, or the URL without its password."""
         return shown(self.engine.url)
@@ -161,7 +168,7 @@ class Database:
         while version < tables.SCHEMA_VERSION:
             step = tables.upgrades[version]
             version += 1
-            self.transact(lambda connection, step=step, version=version: _upgrade(connection, step, version))  # type: ignore[misc]
+            self.transact(partial(_upgrade, step=step, version=version))
 
 
 def one_at_a_time(connection: Connection) -> None:
@@ -170,48 +177,9 @@ def one_at_a_time(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CREATION_LOCK})
 
 
-def storage_url(storage: str) -> URL:
-    """A database URL of a URL or of the path of an SQLite file."""
-    if not storage:
-        raise StorageError("The storage is empty: name a database URL or the path of an SQLite file.")
-    try:
-        url = make_url(storage) if "://" in storage else URL.create("sqlite", database=str(Path(storage).absolute()))
-        url.get_dialect()
-    except (exc.ArgumentError, exc.NoSuchModuleError, ValueError) as error:  # ValueError: a port that is no number
-        raise StorageError(
-            "The storage is neither a path nor a database URL such as sqlite:///runs/a.db or "
-            "postgresql+psycopg://user@host/name."
-        ) from error
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise StorageError(f"Studies are kept in SQLite or PostgreSQL, not in '{url.get_backend_name()}'.")
-    if "@" in (url.host or ""):
-        raise StorageError("The database URL has more than one '@'; write those of its user or password as %40.")
-    return url
-
-
-def shown(url: URL) -> str:
-    """What a person may see of a URL: a path, or the URL without any password.
-
-    >>> shown(storage_url("postgresql+psycopg://me:secret@host/name?sslpassword=another"))
-    'postgresql+psycopg://me:***@host/name?sslpassword=hidden'
-    """
-    path = sqlite_path(url)
-    hidden = {name: "hidden" for name in url.query if "password" in name}
-    return str(path) if path else url.update_query_dict(hidden).render_as_string(hide_password=True)
-
-
-def sqlite_path(url: URL) -> Path | None:
-    """The file of an SQLite URL, None for a server."""
-    if url.get_backend_name() != "sqlite":
-        return None
-    if not url.database or url.database == ":memory:":
-        raise StorageError("A study outlives its process: an in-memory SQLite database cannot hold it.")
-    return Path(url.database)
-
-
 def copy(database: Database, target: Path) -> None:
     """A sound copy of an SQLite study, its write-ahead log included, at a path where nothing is yet."""
-    if sqlite_path(database.engine.url) is None:
+    if database.path is None:
         raise StorageError("Only an SQLite study can be copied; use pg_dump for PostgreSQL.")
     if target.exists():
         raise StorageError(f"'{target}' exists already; a copy needs a path where nothing is.")
@@ -314,8 +282,9 @@ def _create_tables(url: URL) -> None:
 
 
 def _upgrade(connection: Connection, step: Callable[[Connection], None], version: int) -> None:
+    """One step to a version of the schema, unless another process was first."""
     if connection.scalar(select(tables.schema.c.version).with_for_update()) != version - 1:
-        return  # another process was first
+        return
     step(connection)
     connection.execute(tables.schema.update().values(version=version))
 

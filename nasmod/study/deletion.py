@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, exc, select, text
 
 from nasmod.errors import ArtifactError, StudyError
 from nasmod.study import files, processes, projection
-from nasmod.study.database import Database, sqlite_path
+from nasmod.study.database import Database
 from nasmod.study.processes import Seen
 from nasmod.study.stored import StoredStudy
 from nasmod.study.tables import artifacts, candidates, chunks, metadata, optuna_studies, rungs, studies
@@ -80,7 +80,7 @@ def give_back_space(database: Database) -> bool:
     try:
         # outside any transaction, as VACUUM demands
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            if sqlite_path(database.engine.url) is not None:
+            if database.path is not None:
                 raw = connection.connection.dbapi_connection
                 assert isinstance(raw, sqlite3.Connection)
                 raw.execute("VACUUM")

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, delete, exists, insert, select, update
@@ -176,9 +177,12 @@ def sweep(database: Database, study: int, place: str) -> int:
     found = database.read(lambda connection: connection.scalars(unwanted).all())
     removed = discard(place, found)
     for start in range(0, len(removed), AT_ONCE):
-        gone = artifacts.c.id.in_(removed[start : start + AT_ONCE])
-        database.transact(lambda connection, gone=gone: connection.execute(delete(artifacts).where(gone)))  # type: ignore[misc]
+        database.transact(partial(_forget, ids=removed[start : start + AT_ONCE]))
     return len(removed)
+
+
+def _forget(connection: Connection, ids: Sequence[str]) -> None:
+    connection.execute(delete(artifacts).where(artifacts.c.id.in_(ids)))
 
 
 def bring_in(storage: str) -> None:
@@ -205,12 +209,12 @@ def _bring_all_in(database: Database) -> None:
         .where(artifacts.c.kept)
     )
     for row in database.read(lambda connection: connection.execute(outside).all()):
-        database.transact(lambda connection, row=row: _bring_in(connection, row))  # type: ignore[misc]
+        database.transact(partial(_bring_in, row=row))
     database.transact(lambda connection: connection.execute(delete(artifacts)))
     database.transact(lambda connection: connection.execute(update(studies).values(artifacts=None)))
 
 
-def _bring_in(connection: Connection, row: Row[Any]) -> None:
+def _bring_in(connection: Connection, row: Row[*tuple[Any, ...]]) -> None:
     try:
         content = store_at(row.artifacts).get(row.id)
     except ArtifactError:

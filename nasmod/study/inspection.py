@@ -14,11 +14,12 @@ from sqlalchemy import Connection, delete, false, inspect, select, text, update
 
 from nasmod.errors import NasmodError
 from nasmod.study import files, processes, tables
-from nasmod.study.database import Database, sqlite_path, storage_url
+from nasmod.study.database import Database
 from nasmod.study.mounts import refuse_network
 from nasmod.study.overview import silent
 from nasmod.study.record import TRAINED
 from nasmod.study.tables import candidates, optuna_trials, studies
+from nasmod.study.url import sqlite_path, storage_url
 
 Level = Literal["ok", "warning", "wrong"]
 
@@ -68,7 +69,7 @@ def inspect_database(storage: str, workers: int) -> Iterator[Check]:
 def _inspect(database: Database, workers: int) -> Iterator[Check]:
     ours = database.read(lambda connection: inspect(connection).has_table(tables.schema.name))
     wanted: list[tuple[str, Callable[[], Check]]] = [("rights", partial(rights, database, ours))]
-    if sqlite_path(database.engine.url) is not None:
+    if database.path is not None:
         wanted += [("soundness", partial(soundness, database)), ("log file", partial(write_ahead_log, database))]
     else:
         wanted += [("encoding", partial(encoding, database))]
@@ -102,7 +103,7 @@ def files_in_reach(database: Database, study: int, name: str, place: str) -> Che
 
 def server(database: Database) -> Check:
     """Whether the database answers, and whether it is new enough."""
-    if sqlite_path(database.engine.url) is not None:
+    if database.path is not None:
         found = database.read(lambda connection: connection.scalar(text("SELECT sqlite_version()")))
         says = f"SQLite {found}, {database.shown}"
         if tuple(int(part) for part in str(found).split(".")) < OLDEST_SQLITE:
@@ -199,7 +200,7 @@ def soundness(database: Database) -> Check:
 
 def write_ahead_log(database: Database) -> Check:
     """How much of the database stands in its write-ahead log."""
-    path = sqlite_path(database.engine.url)
+    path = database.path
     assert path is not None
     wal = path.with_name(f"{path.name}-wal")
     size = wal.stat().st_size if wal.exists() else 0

@@ -34,7 +34,7 @@ def channels_last(network: nn.Module) -> Iterator[None]:
 def _before_flatten(module: nn.Module, inputs: tuple[Any, ...]) -> None:
     values = inputs[0]
     if isinstance(values, Tensor) and values.ndim == 4 and values.requires_grad:
-        values.register_hook(_turned_round)  # type: ignore[no-untyped-call]
+        values.register_hook(_turned_round)  # type: ignore[no-untyped-call]  # of torch
 
 
 def _turned_round(gradient: Tensor) -> Tensor:

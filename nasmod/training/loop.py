@@ -115,7 +115,7 @@ def _train(
                     loss = loss_of(outputs, targets, dataset.task, settings.label_smoothing)
                     if penalty is not None:
                         loss = loss + penalty(network, activations)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()  # type: ignore[no-untyped-call]  # of torch
                 optimizer.step(rate, settings.clip_norm)
 
                 losses.append(loss.detach())

@@ -15,7 +15,8 @@ from sqlalchemy import select
 
 from nasmod.errors import StorageError, StudyError
 from nasmod.study import Database, create_or_join, open_study, read, tables
-from nasmod.study.database import copy, storage_url
+from nasmod.study.database import copy
+from nasmod.study.url import storage_url
 
 
 def _create(path: str, ready: multiprocessing.Event) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, exc, select, text
 from nasmod.errors import ArtifactError, StudyError
 from nasmod.study import files, processes, projection
 from nasmod.study.database import Database
+from nasmod.study.overview import silent
 from nasmod.study.processes import Seen
 from nasmod.study.stored import StoredStudy
 from nasmod.study.tables import artifacts, candidates, chunks, metadata, optuna_studies, rungs, studies
@@ -24,7 +25,7 @@ log = logging.getLogger("nasmod.database")
 
 def alive(stored: StoredStudy, lease_seconds: float = LEASE_SECONDS) -> list[Seen]:
     """The processes at work on a study that gave a sign of life within a lease."""
-    return [seen for seen in processes.at_work(stored.database, stored.id) if seen.seconds <= lease_seconds]
+    return [seen for seen in processes.at_work(stored.database, stored.id) if not silent(seen, lease_seconds)]
 
 
 def delete_study(stored: StoredStudy, *, force: bool = False) -> None:

@@ -23,10 +23,8 @@ from nasmod.study.url import sqlite_path, storage_url
 
 Level = Literal["ok", "warning", "wrong"]
 
-OLDEST_SQLITE, OLDEST_POSTGRESQL = (
-    (3, 35, 0),
-    13,
-)  # SQLite: UPDATE ... RETURNING; PostgreSQL: the oldest still cared for
+OLDEST_SQLITE = (3, 35, 0)  # UPDATE ... RETURNING
+OLDEST_POSTGRESQL = 13  # the oldest still cared for
 LARGE_WAL_BYTES = 1 << 30
 NAMED = 5  # of many mismatches
 PROJECTED = {

@@ -40,6 +40,7 @@ class Cluster:
             file.write_text(password)
             how = ["-A", "scram-sha-256", f"--pwfile={file}"]
         self._run("initdb", "-D", f"{folder}/data", *how, "-U", "nasmod", "--no-sync")
+        self.addresses = ["127.0.0.1"]
 
     @property
     def url(self) -> str:
@@ -47,9 +48,19 @@ class Cluster:
         login = "nasmod" if self.password is None else f"nasmod:{self.password}"
         return f"postgresql+psycopg://{login}@127.0.0.1:{self.port}/postgres"
 
+    def listen_on(self, address: str, network: str) -> None:
+        """From the next start on, answer the machines of a network, too."""
+        self.addresses.append(address)
+        with (self.folder / "data" / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {network} trust\n")
+
+    def url_on(self, address: str) -> str:
+        """The URL as a machine of that network knows it."""
+        return self.url.replace("127.0.0.1", address)
+
     def start(self) -> None:
         """Start it and wait until it answers."""
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses={','.join(self.addresses)} -c fsync=off"
         data, log = f"{self.folder}/data", f"{self.folder}/log"
         self._run("pg_ctl", "-D", data, "-w", "-l", log, "-o", options, "start")
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,8 +34,11 @@ LEASE, CHECKPOINT = 10.0, 0.3  # seconds; a shorter lease takes from the living 
 class Group:
     """One machine of a lab: killed whole, or one process of it, and started again by whoever watches over it."""
 
-    def __init__(self, folder: Path, storage: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, storage: str, environment: Mapping[str, str] | None = None, inside: Sequence[str] = ()
+    ) -> None:
         self.folder, self.storage = folder, storage
+        self.inside = inside  # a command that runs another one elsewhere
         self.environment = {**os.environ, **(environment or {})}
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
@@ -43,7 +46,7 @@ class Group:
     def start(self, *arguments: str, workers: int = 1, lease: float = LEASE, checkpoint: float = CHECKPOINT) -> Group:
         """Resume the study ``small`` (or run these arguments) with so many workers."""
         command = arguments or ("resume", "small")
-        driver = [sys.executable, str(DRIVER), str(lease), str(checkpoint)]
+        driver = [*self.inside, sys.executable, str(DRIVER), str(lease), str(checkpoint)]
         with (self.folder / "out.txt").open("ab") as out:
             self.process = subprocess.Popen(
                 [*driver, *command, "--storage", self.storage, "--workers", str(workers)],

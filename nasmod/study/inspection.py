@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
@@ -52,8 +54,8 @@ def inspect_database(storage: str, workers: int) -> Iterator[Check]:
         path = sqlite_path(storage_url(storage))
         if path is not None:
             refuse_network(path)
-        if path is not None and not path.is_file():
-            yield Check("database", "ok", f"none at '{path}' yet; `nasmod start` makes it")
+        if path is not None and (found := no_file(path)):
+            yield found
             return
         database = Database.unchecked(storage)
         with database.at_once():
@@ -64,8 +66,28 @@ def inspect_database(storage: str, workers: int) -> Iterator[Check]:
         yield Check("database", "wrong", str(error), "see that it is running, reached from here, and the one you mean")
 
 
+def no_file(path: Path) -> Check | None:
+    """Whether `nasmod start` could make a database where no file is: tried, and undone. None where there is one."""
+    mend = "name the path of a file, in a folder you may write to, with --storage or NASMOD_STORAGE"
+    try:
+        if path.is_file():
+            return None
+        if path.exists() or path.is_symlink():
+            return Check("database", "wrong", f"'{path}' is {'a folder' if path.is_dir() else 'no file'}", mend)
+        there = next(folder for folder in path.parents if folder.exists())
+        with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".part", dir=there):  # as it is made
+            pass
+    except OSError as error:
+        return Check("database", "wrong", f"'{path}' can neither be opened nor made: {error.strerror}", mend)
+    return Check("database", "ok", f"none at '{path}' yet; `nasmod start` makes it")
+
+
 def _inspect(database: Database, workers: int) -> Iterator[Check]:
     ours = database.read(lambda connection: inspect(connection).has_table(tables.schema.name))
+    if not ours and database.path is not None:  # `nasmod start` makes its tables on a server, and in no file it finds
+        mend = "name another file with --storage or NASMOD_STORAGE; if it is empty, remove it"
+        yield Check("schema", "wrong", f"'{database.shown}' holds no nasmod studies", mend)
+        return
     wanted: list[tuple[str, Callable[[], Check]]] = [("rights", partial(rights, database, ours))]
     if database.path is not None:
         wanted += [("soundness", partial(soundness, database)), ("log file", partial(write_ahead_log, database))]

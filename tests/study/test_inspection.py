@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from optuna.trial import TrialState
 from sqlalchemy import insert, make_url, text, update
 
 from nasmod.doctor import folder
+from nasmod.errors import StorageError
 from nasmod.study import Database, StoredStudy, candidates, processes, recovery
 from nasmod.study.inspection import Check, inspect_database
 from nasmod.study.processes import Process
@@ -113,6 +116,34 @@ def test_a_storage_without_studies_is_in_order(storage, tmp_path):
     else:
         assert [check.level for check in inspect_database(storage, 2)] == ["ok"]
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["folder", "/dev/null", "/proc/a.db", "text.txt/a.db", "link.db", f"{'a' * 250}.db"])
+def test_where_no_database_can_be_made_is_wrong_as_a_start_is_refused(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("text.txt").write_text("text")
+    Path("link.db").symlink_to("nowhere/a.db")
+    before = sorted(tmp_path.rglob("*"))
+    (found,) = inspect_database(place, 2)
+    assert (found.level, Path(place).name in found.says, found.mend is not None) == ("wrong", True, True)
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(StorageError):
+        Database.create(place)
+
+
+@pytest.mark.parametrize("made", ["", "CREATE TABLE another (id INTEGER)"])
+def test_a_file_without_our_tables_is_wrong_as_a_start_is_refused_and_is_left_alone(tmp_path, made):
+    path = tmp_path / "a.db"
+    path.touch()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(made)
+    before = path.read_bytes()
+    wrong = checks(str(path))["schema"]
+    assert (wrong.level, "holds no nasmod studies" in wrong.says) == ("wrong", True)
+    assert path.read_bytes() == before
+    with pytest.raises(StorageError, match="holds no nasmod studies"):
+        Database.create(str(path))
 
 
 def sqlalchemy_tables(storage: str) -> list[str]:

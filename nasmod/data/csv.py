@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_CATEGORIES = 100  # of one column: a text with more values is a name or a number of a row, not a category
 MAX_COUNTED_CLASSES = 20  # whole numbers with at most so many different values are taken for classes
+FEW_TEXTS = 0.05  # a smaller share of texts among more numbers than could be counted classes: a column with mistakes
 
 
 class CsvSettings(DataSettings):
@@ -44,6 +45,8 @@ def load(settings: CsvSettings) -> Dataset:
             raise DataError(f"'{settings.path}' and '{settings.test_path}' must have the same columns.")
     table = pandas.concat(tables, ignore_index=True)
     _check_complete(table, settings)
+    for label in table.columns:
+        table[label] = _as_numbers(table[label], settings)
     task, targets, class_names = _target(table[settings.target], settings)
     features, feature_names = _features(table.drop(columns=settings.target), settings)
     count = len(tables[0])
@@ -66,9 +69,16 @@ def _read(path: str, settings: CsvSettings) -> pandas.DataFrame:
     if not Path(path).is_file():
         raise DataError(f"There is no file '{path}'.")
     try:
-        table = pandas.read_csv(path, sep=settings.separator, skipinitialspace=True)
+        # read in pieces, a long column could be numbers in its first piece and texts in the next
+        table = pandas.read_csv(path, sep=settings.separator, skipinitialspace=True, low_memory=False)
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
         raise DataError(f"File '{path}' is no CSV table: {str(error).splitlines()[0]}") from error
+    if not settings.target:
+        named = [str(column) for column in table.columns if not str(column).startswith("Unnamed: ")]
+        raise DataError(
+            f"File '{path}': the target must be a name in the header, not an empty one; does the header end in "
+            f"'{settings.separator}'? Known: {', '.join(named)}."
+        )
     for column in (settings.target, *settings.ignore):
         if column not in table.columns:
             raise DataError(f"File '{path}': {unknown('column', column, map(str, table.columns))}")
@@ -83,6 +93,29 @@ def _check_complete(table: pandas.DataFrame, settings: CsvSettings) -> None:
                 f"File '{settings.path}': column '{column}' has no value in {len(missing)} rows (first in row "
                 f"{missing[0] + 1}). Fill or remove them, or add the column to ignore."
             )
+
+
+def _as_numbers(column: pandas.Series, settings: CsvSettings) -> pandas.Series:
+    """The column as numbers, if it holds nothing else: pandas reads whole ones beyond 64 bits as texts.
+
+    Raises `DataError` for a few texts among many different numbers, which are mistakes and no categories.
+    """
+    import pandas
+    from pandas.api.types import is_numeric_dtype
+
+    if is_numeric_dtype(column):
+        return column
+    numbers = pandas.to_numeric(column, errors="coerce")
+    texts = np.flatnonzero(numbers.isna())
+    if len(texts) == 0:
+        return numbers
+    if len(texts) < FEW_TEXTS * len(column) and numbers.nunique() > MAX_COUNTED_CLASSES:
+        raise DataError(
+            f"File '{settings.path}': column '{column.name}' holds numbers, but texts in {len(texts)} rows (first "
+            f"{column.iloc[texts[0]]!r:.60} in row {texts[0] + 1}). Correct or remove them, or add the column to "
+            "ignore; if its numbers are names of categories, write them as texts too, such as 'n12'."
+        )
+    return column
 
 
 def _is_number(column: pandas.Series) -> bool:
@@ -118,7 +151,8 @@ def _features(table: pandas.DataFrame, settings: CsvSettings) -> tuple[Array, tu
     for label in table.columns:
         column = table[label]
         if _is_number(column):
-            columns.append(column.to_numpy(np.float32))
+            with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is told as that
+                columns.append(column.to_numpy(np.float32))
             names.append(str(label))
             continue
         categories = sorted(set(column.astype(str)))

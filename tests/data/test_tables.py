@@ -70,6 +70,38 @@ def test_a_second_table_is_the_test_set(tmp_path: Path) -> None:
     assert len(dataset.train) + len(dataset.validation) == 60
 
 
+def numbers(*others: str) -> str:
+    """A table of two columns: 60 different numbers and what else is given, and two classes."""
+    return "\n".join(["a,b", *(f"{value},{i % 2}" for i, value in enumerate([*range(100, 160), *others]))])
+
+
+def test_whole_numbers_beyond_64_bits_are_numbers(tmp_path: Path) -> None:
+    dataset = load(tmp_path, numbers("123456789012345678901234567890"), target="b")
+    assert dataset.feature_names == {"x": ("a",)}
+    largest = max(dataset.split(part).inputs["x"].max() for part in ("train", "validation", "test"))
+    assert largest == pytest.approx(1.2345679e29, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["0", "1", "2", "3+"],  # few different ones
+        [*map(str, range(30)), "x1", "x2", "x3"],  # of many a tenth are texts
+        [f"n{i}" for i in range(30)],
+    ],
+)
+def test_codes_of_which_some_are_numbers_stay_categories(tmp_path: Path, values: list[str]) -> None:
+    rows = [f"{values[i % len(values)]},{i % 2}" for i in range(10 * len(values))]
+    dataset = load(tmp_path, "\n".join(["a,b", *rows]), target="b")
+    assert dataset.feature_names["x"] == tuple(sorted(f"a={value}" for value in values))
+
+
+def test_a_column_is_of_one_type_however_long_it_is(tmp_path: Path) -> None:
+    rows = [f"{i % 5},{i % 7}" for i in range(600_000)]  # pandas would read its first half million as whole numbers
+    dataset = load(tmp_path, "\n".join(["a,b", *rows, *["9,x"] * 20]), target="b")
+    assert dataset.class_names == {"y": ("0", "1", "2", "3", "4", "5", "6", "x")}
+
+
 @pytest.mark.parametrize(
     ("text", "settings", "message"),
     [
@@ -84,6 +116,10 @@ def test_a_second_table_is_the_test_set(tmp_path: Path) -> None:
         ("\n".join(["a,b", *(f"{i},{i}.5" for i in range(60))]), {"target": "b", "task": "classification"}, "too many"),
         ("\n".join(["a,b", *(f"n{i},{i % 2}" for i in range(300))]), {"target": "b"}, "300 different texts"),
         ("a\n1\n2\n1\n2\n", {"target": "a"}, "no column besides 'a'"),
+        (numbers("red"), {"target": "b"}, r"column 'a' holds numbers, but texts in 1 rows \(first 'red' in row 61\)"),
+        (numbers("?", "?"), {"target": "a"}, r"column 'a' holds numbers, but texts in 2 rows \(first '\?' in row 61\)"),
+        (numbers("1e300"), {"target": "b"}, "holds an infinite value in example 60"),
+        (numbers().replace("a,b", "a,b,"), {"target": ""}, "does the header end in ','. Known: a, b"),
         ("", {"target": "a"}, "is no CSV table"),
     ],
 )

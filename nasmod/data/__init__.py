@@ -7,9 +7,8 @@ from nasmod.data.dataset import (
     DataSettings,
     Split,
     Task,
-    dataset_settings,
-    load_dataset,
 )
+from nasmod.data.loading import dataset_settings, load_dataset
 
 __all__ = [
     "DataPath",

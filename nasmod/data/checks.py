@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 import numpy as np
 
 from nasmod.data.dataset import Array, Dataset, Shape, Split, Task
 from nasmod.data.fingerprint import chunks
-from nasmod.errors import DataError
+from nasmod.errors import DataError, unknown
 
 MAX_RANK = 3  # (features,), (features, length) or (channels, height, width)
 LARGEST = float(np.finfo(np.float32).max)
@@ -49,8 +50,11 @@ def check_finite(what: str, array: Array, where: str) -> None:
         return
     start = 0
     for chunk in chunks(array):
-        with np.errstate(invalid="ignore"):
-            sound = np.abs(chunk) <= LARGEST
+        if np.can_cast(array.dtype, np.float32):  # a float16 is not compared: the limit itself would overflow in it
+            sound = np.isfinite(chunk)
+        else:
+            with np.errstate(invalid="ignore"):
+                sound = np.abs(chunk) <= LARGEST
         if not sound.all():
             row = start + int(np.flatnonzero(~sound.reshape(len(chunk), -1).all(axis=1))[0])
             bad = float(chunk[~sound][0])
@@ -137,7 +141,14 @@ def check_splits(splits: Mapping[str, Split], outputs: Mapping[str, int], task: 
 
 
 def check_dataset(dataset: Dataset, where: str) -> None:
-    """Everything above, for a data set that was not made by `assemble`."""
+    """Everything above and what `assemble` sees to, for a data set that may not have been made by it."""
+    if dataset.task not in get_args(Task):
+        raise DataError(f"{where}: {unknown('task', str(dataset.task), get_args(Task))}")
+    if not isinstance(dataset.fingerprint, str):
+        raise DataError(f"{where}: the fingerprint must be a text; got {dataset.fingerprint!r}.")
+    for name, count in dataset.outputs.items():
+        if not isinstance(count, (int, np.integer)):
+            raise DataError(f"{where}: outputs must give the classes or dimensions of '{name}', an int; got {count!r}.")
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     for split in splits.values():
         check_names(split.inputs, "input", where)
@@ -145,11 +156,25 @@ def check_dataset(dataset: Dataset, where: str) -> None:
         check_lengths(split, where)
         for name, array in split.inputs.items():
             check_input(name, array, where)
+        if set(split.targets) != set(dataset.outputs):
+            listed = " and ".join(", ".join(sorted(names)) for names in (dataset.outputs, split.targets))
+            raise DataError(f"{where}: outputs and targets must have the same names; got {listed}.")
         for name, array in split.targets.items():
-            if dataset.task == "regression":
-                check_values(name, array, where)
-            else:
-                check_labels(name, array, dataset.outputs.get(name), where)
+            check_target(name, array, dataset.task, dataset.outputs[name], where)
     if check_same_shapes(splits, where) != dict(dataset.inputs):
         raise DataError(f"{where}: inputs must give the shape of each input without the batch; got {dataset.inputs}.")
     check_splits(splits, dataset.outputs, dataset.task, where)
+
+
+def check_target(name: str, array: Array, task: Task, count: int, where: str) -> None:
+    """A target that training can read as it is: of so many classes or dimensions."""
+    if task == "regression":
+        check_values(name, array, where)
+        if array.shape[1:] != (count,):
+            raise DataError(f"{where}: the target '{name}' must have the shape (N, {count}); got {array.shape}.")
+        return
+    check_labels(name, array, count, where)
+    if array.ndim != 1 or array.dtype not in (np.int64, np.uint8):
+        raise DataError(
+            f"{where}: the labels '{name}' must be int64 of the shape (N,); got {array.dtype} of {array.shape}."
+        )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from nasmod import registry
-from nasmod.errors import DataError, NasmodError, StudyError, UnknownNameError
+from nasmod.errors import UnknownNameError
 from nasmod.registry import Code
 
 Array = np.ndarray[Any, Any]
@@ -123,57 +121,3 @@ class DataSettings(BaseModel):
         if self.validation + self.test >= 1:
             raise ValueError(f"validation + test must be below 1; got {self.validation} + {self.test}")
         return self
-
-
-def dataset_settings(data: Mapping[str, Any], folder: Path | str = ".") -> DataSettings:
-    """Settings of the data set that ``data["name"]`` names, checked; relative paths start at `folder`.
-
-    Raises `UnknownNameError` for an unknown data set, `StudyError` in one line for anything else.
-    """
-    name = data.get("name")
-    if not isinstance(name, str):
-        raise StudyError(f"A data set needs a name. Known: {', '.join(registry.names('dataset'))}.")
-    model = registry.settings("dataset", name)
-    try:
-        settings = model.model_validate(dict(data), context={"folder": folder})
-    except ValidationError as error:
-        raise StudyError(_one_line(name, error, list(model.model_fields))) from None
-    assert isinstance(settings, DataSettings), f"the settings of the data set '{name}' must inherit DataSettings"
-    return settings
-
-
-def load_dataset(settings: DataSettings | Mapping[str, Any], folder: Path | str = ".") -> Dataset:
-    """Load the data set that the settings name.
-
-    Raises `DataError` in one line when the data cannot be used, and what `dataset_settings` raises.
-
-    >>> load_dataset({"name": "digits"}).inputs
-    {'x': (1, 8, 8)}
-    """
-    if not isinstance(settings, DataSettings):
-        settings = dataset_settings(settings, folder)
-    load = registry.resolve("dataset", settings.name)
-    try:
-        dataset = load(settings)
-    except NasmodError:
-        raise
-    except Exception as error:  # a user's data set may raise anything
-        raise DataError(f"The data set '{settings.name}' failed: {type(error).__name__}: {error}") from error
-    if not isinstance(dataset, Dataset):
-        raise NasmodError(f"The data set '{settings.name}' must return a Dataset; got {type(dataset).__name__}.")
-    return dataset
-
-
-def _one_line(name: str, error: ValidationError, known: list[str]) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        return f"The data set '{name}' has no setting '{key}'.{hint} Known: {', '.join(known)}."
-    if first["type"] == "missing":
-        return f"The data set '{name}' needs the setting '{key}'."
-    reason = first["msg"].removeprefix("Value error, ")
-    where = f" setting '{key}'" if key else ""
-    got = f"; got {first['input']!r}" if key else ""
-    return f"Data set '{name}'{where}: {reason[0].lower()}{reason[1:]}{got}."

@@ -112,6 +112,16 @@ def test_regression_targets_are_standardised_by_the_training_split(tmp_path: Pat
     assert np.sort(restored[:, 0]) == pytest.approx(np.sort(values[:, 0]), rel=1e-5)
 
 
+def halves() -> Arrays:
+    return {**pool(), "x": pool()["x"].astype(np.float16)}
+
+
+def test_half_precision_is_taken_as_it_is(tmp_path: Path) -> None:
+    dataset = load(tmp_path, halves())
+    assert dataset.train.inputs["x"].dtype == np.float16
+    assert np.isfinite(dataset.normalisation["x"]).all()
+
+
 def with_nan(arrays: Arrays, value: float) -> Arrays:
     arrays["x"][7, 1] = value
     return arrays
@@ -131,6 +141,8 @@ def with_nan(arrays: Arrays, value: float) -> Arrays:
         ({**pool(), "y": np.array(["a"] * 40)}, {}, "must be whole numbers from 0; got <U1"),
         (with_nan(pool(), np.nan), {}, "the input 'x' holds NaN in example 7"),
         (with_nan(pool(), np.inf), {}, "holds an infinite value in example 7"),
+        (with_nan(halves(), np.inf), {}, "holds an infinite value in example 7"),
+        (with_nan(halves(), np.nan), {}, "holds NaN in example 7"),
         ({**pool(), "y": np.full(40, np.nan)}, {"task": "regression"}, "target 'y' holds NaN in example 0"),
         ({**pool(), "x": np.full((40, 2), 1e300)}, {}, r"1e\+300, beyond float32"),
         ({**pool(), "x": np.array(["a"] * 40)}, {}, "must hold numbers; got <U1"),

@@ -5,15 +5,21 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
-from nasmod.data import Dataset, Split, dataset_settings, load_dataset
+from nasmod import registry
+from nasmod.data import Dataset, DataSettings, Split, assemble, dataset_settings, load_dataset
 from nasmod.data.fashion_mnist import FOLDER
-from nasmod.errors import DataError, NasmodError, StudyError, UnknownNameError
+from nasmod.errors import DataError, NasmodError, PluginError, StudyError, UnknownNameError
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
@@ -174,19 +180,85 @@ def test_settings_and_loading_import_no_torch() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_a_loader_that_returns_something_else_is_told() -> None:
-    from nasmod import registry
-    from nasmod.data import DataSettings
+class OwnSettings(DataSettings):
+    """Of a plugin's data set."""
 
-    class OddSettings(DataSettings):
-        name: str = "odd"
+    name: str = "own"
 
-    registry.register("dataset", "odd", lambda settings: 3, OddSettings)
-    try:
-        with pytest.raises(NasmodError, match="must return a Dataset; got int"):
-            load_dataset({"name": "odd"})
-    finally:
-        del registry._entries["dataset", "odd"]
+
+def exits(dataset: Dataset) -> Dataset:
+    raise SystemExit(0)
+
+
+def with_targets(dataset: Dataset, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Dataset:
+    parts = {}
+    for name in ("train", "validation", "test"):
+        split = dataset.split(name)
+        parts[name] = Split(split.inputs, {"y": change(split.targets["y"])})
+    return replace(dataset, **parts)
+
+
+LIES: dict[str, tuple[Callable[[Dataset], Any], str]] = {
+    "no data set": (lambda _: 3, "must return a Dataset; got int"),
+    "it leaves": (exits, "The data set 'own' failed: SystemExit: 0"),
+    "a task": (lambda good: replace(good, task="regress"), "No task 'regress'. Did you mean 'regression'"),
+    "a number for a fingerprint": (lambda good: replace(good, fingerprint=5), "fingerprint must be a text; got 5"),
+    "no fingerprint": (lambda good: replace(good, fingerprint=None), "fingerprint must be a text; got None"),
+    "a shape for an output": (lambda good: replace(good, outputs={"y": (2,)}), r"of 'y', an int; got \(2,\)"),
+    "outputs of other names": (lambda good: replace(good, outputs={"z": 2}), "must have the same names; got z and y"),
+    "an input": (lambda good: replace(good, inputs={"x": 6}), "shape of each input without the batch; got {'x': 6}"),
+    "no arrays": (lambda good: replace(good, test=Split({"x": 3}, {"y": 4})), "'own' failed: TypeError"),  # type: ignore[dict-item]  # the lie
+    "an empty split": (
+        lambda good: replace(good, validation=good.validation.rows(np.array([], int))),
+        "the validation split is empty",
+    ),
+    "labels of another type": (
+        lambda good: with_targets(good, lambda labels: labels.astype(np.int32)),
+        r"must be int64 of the shape \(N,\); got int32 of \(",
+    ),
+    "labels in a column": (lambda good: with_targets(good, lambda labels: labels[:, None]), "must be int64 of"),
+    "too few dimensions": (
+        lambda good: replace(with_targets(good, lambda labels: labels * 1.0), task="regression"),
+        r"must have the shape \(N, 2\); got",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def own() -> Iterator[Callable[..., None]]:
+    """Registers a data set as a plugin does, until the test has ended."""
+    before = dict(registry._entries)
+    yield partial(registry.register, "dataset", "own")
+    registry._entries.clear()
+    registry._entries.update(before)
+
+
+def good(settings: DataSettings) -> Dataset:
+    x = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    return assemble(settings, "classification", Split({"x": x}, {"y": np.arange(40) % 2}))
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_plugins_data_set_that_lies_is_told_before_anything_is_trained(own: Callable[..., None], lie: str) -> None:
+    change, message = LIES[lie]
+    own(lambda settings: change(good(settings)), OwnSettings)
+    with pytest.raises(DataError, match=message) as told:
+        load_dataset({"name": "own"})
+    assert "\n" not in str(told.value)
+
+
+def test_a_plugins_sound_data_set_is_taken_as_it_is(own: Callable[..., None]) -> None:
+    own(good, OwnSettings)
+    assert load_dataset({"name": "own"}).fingerprint == good(OwnSettings()).fingerprint
+
+
+def test_a_plugins_settings_must_be_those_of_a_data_set(own: Callable[..., None]) -> None:
+    class Foreign(BaseModel):
+        name: str = "own"
+
+    own(good, Foreign)
+    with pytest.raises(PluginError, match="'own' must inherit DataSettings; 'Foreign' does not"):
+        load_dataset({"name": "own"})
 
 
 def test_regression_chance_is_zero() -> None:

@@ -54,6 +54,8 @@ def register(noun: str, name: str, target: Any, settings: Any) -> None:
     """Make `target` known as `name`. `settings` is a pydantic model class (or its ``"module:attribute"``)."""
     if noun not in NOUNS:
         raise PluginError(f"Cannot register a '{noun}'. Known nouns: {', '.join(NOUNS)}.")
+    if not isinstance(name, str) or not name:
+        raise PluginError(f"A {NOUNS[noun]} is registered under a name, not {name!r}.")
     if (noun, name) in _entries:
         raise PluginError(f"The {NOUNS[noun]} '{name}' is already registered; a plugin must choose another name.")
     _entries[noun, name] = Entry(noun, name, target, settings)

@@ -489,6 +489,7 @@ def test_a_database_that_cannot_be_used(run: Run, own_copy: Path, make: Callable
         ("postgresql+pg8000://127.0.0.1:9/none", "driver 'pg8000'"),
         ("", "is empty"),
         (".", "is a folder"),
+        ("a" * 300, "File name too long"),
     ],
 )
 def test_a_storage_that_is_not_there(run: Run, storage: str, part: str) -> None:
@@ -499,7 +500,7 @@ def test_a_storage_that_is_not_there(run: Run, storage: str, part: str) -> None:
 
 @pytest.mark.parametrize("storage", ["small.toml/a.db", "/proc/a.db", "/proc/none/a.db"])
 def test_a_place_where_no_database_can_be_made(run: Run, tmp_path: Path, storage: str) -> None:
-    check_is_one_line(run("start", study_file(tmp_path), "--storage", storage), "cannot be made")
+    check_is_one_line(run("start", study_file(tmp_path), "--storage", storage), "cannot be used")
     assert [found.name for found in tmp_path.iterdir()] == ["small.toml"]
 
 

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nasmod import registry
-from nasmod.errors import PluginError, SpaceError, unknown
+from nasmod.errors import NasmodError, PluginError, SpaceError, unknown
 
 if TYPE_CHECKING:
     from torch import nn
 
 Shape = tuple[int, ...]
 """Sizes without the batch, features first: (features,), (features, length) or (channels, height, width)."""
+
+RANKS = (1, 2, 3)
+"""Of the shapes there are: flat, sequence, image."""
 
 Plain = int | float | str | bool
 
@@ -59,12 +62,19 @@ def kind(name: str) -> ModuleKind:
     >>> kind("dense").accepts
     (1,)
     """
-    found = registry.resolve("kind", name)()
+    try:
+        found = registry.resolve("kind", name)()
+    except NasmodError:
+        raise
+    except (Exception, SystemExit) as error:  # a user's class may raise anything
+        raise PluginError(f"The kind '{name}' cannot be made: {type(error).__name__}: {error}") from error
     for member in ("Parameters", "accepts", "output_shape", "arguments", "network"):
         if not hasattr(found, member):
             raise PluginError(f"A module kind needs a member '{member}'; the kind '{name}' has none.")
     if found.Parameters is not registry.settings("kind", name) or not issubclass(found.Parameters, Parameters):
         raise PluginError(f"The `Parameters` of the kind '{name}' must be what it was registered with.")
+    if not isinstance(found.accepts, tuple | list) or not found.accepts or not set(found.accepts) <= set(RANKS):
+        raise PluginError(f"What the kind '{name}' accepts must be some of the ranks {RANKS}, not {found.accepts!r}.")
     checked: ModuleKind = found
     return checked
 
@@ -83,6 +93,8 @@ def check_params(name: str, params: Mapping[str, Any]) -> Any:
         return model(**own)
     except ValidationError as error:
         raise SpaceError(_in_one_line(name, error, model)) from error
+    except Exception as error:  # a validator of a user's own may raise anything
+        raise SpaceError(f"The kind '{name}' refuses {own}: {type(error).__name__}: {error}") from error
 
 
 @functools.cache
@@ -104,5 +116,7 @@ def _in_one_line(name: str, error: ValidationError, model: type[BaseModel]) -> s
         if problem["type"] == "extra_forbidden":
             found.append(unknown(f"parameter of the kind '{name}'", key, model.model_fields).rstrip("."))
         else:
-            found.append(f"Parameter '{key}' of the kind '{name}': {problem['msg']}, not {problem['input']!r}")
+            what = f"Parameter '{key}'" if key else "Parameters"  # several together
+            rule = problem["msg"].removeprefix("Value error, ")
+            found.append(f"{what} of the kind '{name}': {rule}, not {problem['input']!r}")
     return "; ".join(found) + "."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
@@ -53,12 +53,9 @@ class CandidateTraining:
         self.context, self.database, self.held, self.device = context, database, held, device
         self.asked_to_end, self.lost = asked_to_end, threading.Event()
         self.checkpoint_seconds = checkpoint_seconds
-        self.settings = TrainingSettings.model_validate(
-            {**context.study.training.model_dump(), **held.proposal.settings}
-        )
-        self.rule: StoppingRule = make_rule(context.study)
-        # references and repeats are trained to their end: they are what the others are compared with
-        self.rungs = self.rule.rungs(self.settings.epochs) if held.role == "search" else ()
+        self.settings = context.study.training  # until those are read that were searched with it
+        self.rule: StoppingRule | None = None  # references and repeats have none: the others are compared with them
+        self.rungs: Sequence[int] = ()
         self.rung_results = list(held.rung_results)
         self.rung_measured: Measured = ({}, {})
         # curve and state that would be handed back: one value, since another thread may do it (`give_back`)
@@ -82,7 +79,7 @@ class CandidateTraining:
         except TrainingFailed as failure:
             self.interruptible = False
             candidates.fail(self.database, self.held, failure.reason)
-        except Exception as error:  # whatever a kind or a measure raises is this candidate's failure, stored in words
+        except (Exception, SystemExit) as error:  # whatever a user's code raises is this candidate's failure, in words
             self.interruptible = False
             reason = f"{type(error).__name__}: {_first_line(error)}"
             candidates.fail(self.database, self.held, reason, traceback.format_exc())
@@ -94,6 +91,12 @@ class CandidateTraining:
         self.lost.set()
 
     def _train(self) -> None:
+        self.settings = TrainingSettings.model_validate(
+            {**self.context.study.training.model_dump(), **self.held.proposal.settings}
+        )
+        if self.held.role == "search":
+            self.rule = make_rule(self.context.study)
+            self.rungs = self.rule.rungs(self.settings.epochs)
         plan = self.context.plan(self.held.proposal.topology)
         torch.manual_seed(derive(self.seed, "weights"))
         network = build(plan)
@@ -158,7 +161,7 @@ class CandidateTraining:
             self.database, self.held, epoch.curve, epoch.validation_accuracy, rung, self.snapshot[1] if due else None
         )
         reason = None
-        if rung is not None:
+        if rung is not None and self.rule is not None:
             self.rung_results.append(rung)
             reason = self.rule.decide(self.rung_results, others)
         if self.asked_to_end.is_set() and reason is None and not last:

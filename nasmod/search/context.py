@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from nasmod.data import Dataset, load_dataset
-from nasmod.errors import NasmodError
 from nasmod.measures.objective import Objective
 from nasmod.networks import Plan, count_flops, plan
 from nasmod.search.counting import Counting
@@ -56,9 +55,7 @@ class Context:
         """
         try:
             measures: Mapping[str, float] = {"flops": self.flops(topology)}
-        except NasmodError:
-            raise
-        except Exception:  # a user's kind may raise anything
+        except (Exception, SystemExit):  # a user's kind may raise anything, and may have parameters that it refuses
             return None
         return self.objective.violation(measures)
 

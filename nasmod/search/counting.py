@@ -112,7 +112,7 @@ def main() -> None:
         kind, shape, params = json.loads(line)
         try:
             flops = module_flops(kind, tuple(shape), tuple((name, value) for name, value in params))
-        except Exception:  # a user's kind may raise anything; it is told when its candidate fails
+        except (Exception, SystemExit):  # a user's kind may raise anything; it is told when its candidate fails
             flops = None
         answers.write(f"{json.dumps(flops)}\n")
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import random
 
+from pydantic import ValidationError
+
 from nasmod.errors import SpaceError
 from nasmod.search.context import Context
+from nasmod.search.stopping import check as check_rule
+from nasmod.space.file import Range
+from nasmod.study.definition import one_line
 from nasmod.training.seeds import derive
 from nasmod.training.settings import TrainingSettings
 
@@ -14,15 +19,13 @@ LISTABLE = 20_000  # encodings: a space this small is looked at whole, and ends 
 
 
 def check(context: Context) -> None:
-    """Raise `SpaceError` when no topology of the space fits the FLOPs budget, or a searched setting is none.
+    """Raise `SpaceError` when no topology of the space fits the FLOPs budget, or a searched setting is none or has an
+    impossible value; `StudyError` when the stopping rule fails before any training.
 
     A small space is looked at whole; of a large one the cheapest of a few hundred draws must fit.
     """
-    fields = TrainingSettings.model_fields
-    for name in context.space.settings:
-        if name not in fields or name == "epochs":
-            known = ", ".join(sorted(set(fields) - {"epochs"}))
-            raise SpaceError(f"The space searches a training setting '{name}' that is none. Known: {known}.")
+    _check_settings(context)
+    check_rule(context.study)
     budget = context.objective.flops_budget
     cheapest: int | None = None
     listed = context.space.topologies(LISTABLE)
@@ -37,3 +40,19 @@ def check(context: Context) -> None:
         f"The search space cannot satisfy the FLOPs budget of {budget:,}: the cheapest {seen} needs {cheapest:,}. "
         f"Raise objective.flops_budget or offer smaller modules."
     )
+
+
+def _check_settings(context: Context) -> None:
+    known = set(TrainingSettings.model_fields) - {"epochs"}
+    for name, searched in context.space.file.settings.items():
+        if name not in known:
+            raise SpaceError(
+                f"The space searches a training setting '{name}' that is none. Known: {', '.join(sorted(known))}."
+            )
+        for value in (searched.low, searched.high) if isinstance(searched, Range) else searched:
+            try:
+                TrainingSettings.model_validate({name: value})
+            except ValidationError as error:
+                raise SpaceError(
+                    f"The space searches a training setting: {one_line(error, TrainingSettings)}"
+                ) from error

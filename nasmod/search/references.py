@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from nasmod import registry
 from nasmod.errors import SpaceError
 from nasmod.modules import check_params
 from nasmod.modules import kind as kind_of
@@ -30,7 +29,10 @@ def references(context: Context) -> list[Proposal]:
     All are of the space's first kind that has a size (of the first, if none has) with the middle of what the space
     offers for it; its size alone is fitted.
     """
-    kind, params, sizes = _kind(context)
+    found = _kind(context)
+    if found is None:
+        return []
+    kind, params, sizes = found
     proposals = []
     for name in REFERENCES:
         modules = 1 if name == "monolith" else context.study.modules_wanted
@@ -45,17 +47,22 @@ def references(context: Context) -> list[Proposal]:
     return proposals
 
 
-def _kind(context: Context) -> tuple[str, Params, list[Params]]:
-    """The kind that references are of, its parameters, and its sizes from the smallest on."""
-    kinds = [(kind, _middle(kind, offered)) for kind, offered in context.study.space["kinds"].items()]
+def _kind(context: Context) -> tuple[str, Params, list[Params]] | None:
+    """The kind that references are of, its parameters, and its sizes from the smallest on.
+
+    None when each kind refuses the middle of what the space offers for its parameters.
+    """
+    offered = context.study.space["kinds"].items()
+    middles = [(kind, _middle(values)) for kind, values in offered]
+    kinds = [(kind, check_params(kind, params).model_dump()) for kind, params in middles if _is_valid(kind, params)]
     for kind, params in kinds:
         if sizes := _sizes(kind, params):
             return kind, params, sizes
-    return *kinds[0], [{}]
+    return (*kinds[0], [{}]) if kinds else None
 
 
-def _middle(kind: str, offered: dict[str, Any]) -> Params:
-    """The kind's parameters: the middle number of a list or its first option, the low end of a range, else defaults."""
+def _middle(offered: dict[str, Any]) -> Params:
+    """Parameters of a kind: the middle number of a list or its first option, the low end of a range."""
     chosen: dict[str, Any] = {}
     for name, values in offered.items():
         if isinstance(values, list):
@@ -63,7 +70,7 @@ def _middle(kind: str, offered: dict[str, Any]) -> Params:
             chosen[name] = values[len(values) // 2] if numbers else values[0]
         else:
             chosen[name] = values["low"] if isinstance(values, dict) else values
-    return dict(registry.settings("kind", kind)(**chosen).model_dump())
+    return chosen
 
 
 def _sizes(kind: str, params: Params) -> list[Params]:
@@ -76,7 +83,7 @@ def _sizes(kind: str, params: Params) -> list[Params]:
     for name in [name for name, value in params.items() if type(value) is int]:
         numbers = range(1, LARGEST_SIZE + 1)
         sizes: list[Params] = [{name: size} for size in numbers if _is_valid(kind, {**params, name: size})]
-        with suppress(Exception):  # a user's kind may raise anything
+        with suppress(Exception, SystemExit):  # a user's kind may raise anything
             if sizes and features(sizes[0]) != features(sizes[-1]):
                 return sizes
     return []
@@ -96,7 +103,7 @@ def _largest(context: Context, of_size: Callable[[Params], Topology], sizes: Seq
     def is_over(size: Params) -> bool:
         try:
             return context.objective.violation({"flops": context.flops(of_size(size))}) is not None
-        except Exception:  # a user's kind may raise anything
+        except (Exception, SystemExit):  # a user's kind may raise anything
             return True
 
     if is_over(sizes[0]):

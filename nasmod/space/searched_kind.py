@@ -58,6 +58,11 @@ def read_kind(name: str, table: Mapping[str, Any]) -> SearchedKind:
         defaults: dict[str, Any] = check_params(
             name, {key: _first(values) for key, values in table.items()}
         ).model_dump()
+        for key, value in defaults.items():
+            if key == "merge":
+                raise SpaceError("No parameter can be called 'merge'; the word has a meaning of its own.")
+            if not isinstance(value, Parameter):
+                raise SpaceError(f"Parameter '{key}' must be a number, a text, true or false, not {value!r}.")
         searched = {}
         for key, values in table.items():
             if isinstance(values, Parameter) or (isinstance(values, tuple) and len(values) == 1):

@@ -13,6 +13,7 @@ import random
 import sqlite3
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -52,6 +53,7 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        weakref.finalize(self, engine.dispose)  # who forgets to close it leaves no connection open
         self.retry_seconds = RETRY_SECONDS
 
     @classmethod
@@ -59,14 +61,14 @@ class Database:
         """Open a database that is there and ours. Raises `StorageError` in one line otherwise."""
         url = storage_url(storage)
         path = sqlite_path(url)
-        if path is not None:
-            refuse_network(path)
-        if path is not None and path.is_dir():
-            raise StorageError(f"'{path}' is a folder, not a database; name a file in it with --storage.")
-        if path is not None and not path.is_file():
-            raise StorageError(f"No database at '{path}'. Start a study there, or name another with --storage.")
-        database = cls(_engine(url))
         with _explained(url):
+            if path is not None:
+                refuse_network(path)
+            if path is not None and path.is_dir():
+                raise StorageError(f"'{path}' is a folder, not a database; name a file in it with --storage.")
+            if path is not None and not path.is_file():
+                raise StorageError(f"No database at '{path}'. Start a study there, or name another with --storage.")
+            database = cls(_engine(url))
             database._check_ours(url)
         return database
 
@@ -75,9 +77,9 @@ class Database:
         """Open a database, made first if it is not there. Of several processes at once, one makes it."""
         url = storage_url(storage)
         path = sqlite_path(url)
-        if path is not None:
-            refuse_network(path)
         with _explained(url):
+            if path is not None:
+                refuse_network(path)
             if path is not None and not path.exists():
                 _create_sqlite(path)
             elif path is None:
@@ -336,4 +338,4 @@ def _explained(url: URL) -> Iterator[None]:
     except RuntimeError as error:  # Optuna's own schema is of another version
         raise StorageError(f"The database {_shown(url)} cannot be used: {error}") from error
     except OSError as error:
-        raise StorageError(f"The database {_shown(url)} cannot be made: {error.strerror}.") from error
+        raise StorageError(f"The database {_shown(url)} cannot be used: {error.strerror}.") from error

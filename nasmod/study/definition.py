@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,9 @@ def find(study: str | Path) -> Path:
     """The file of a packaged study's name, or of a path."""
     packaged = registry.packaged("studies")
     path = Path(study)
-    if path.suffix == ".toml" or path.is_file():
-        return path
+    with suppress(OSError):  # a name that is too long for a path
+        if path.suffix == ".toml" or path.is_file():
+            return path
     if str(study) in packaged:
         return packaged[str(study)]
     known = ", ".join(sorted(packaged))

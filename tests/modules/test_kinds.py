@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import model_validator
 from torch import nn
 
 from nasmod import registry
@@ -181,6 +182,83 @@ def test_a_kind_that_lacks_a_member_is_refused() -> None:
     finally:
         for name in ("half", "strange"):
             del registry._entries["kind", name]
+
+
+class Plain(Parameters):
+    """No parameters."""
+
+
+class Sound:
+    """A kind that is as it should be, but for what a test changes."""
+
+    Parameters = Plain
+    accepts = (1,)
+    output_shape = arguments = network = None
+
+
+class Failing(Sound):
+    """Raises when it is made."""
+
+    def __init__(self) -> None:
+        raise RuntimeError("boom")
+
+
+class Demanding(Sound):
+    """Wants something when it is made."""
+
+    def __init__(self, something: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (Failing, "cannot be made: RuntimeError: boom"),
+        (Demanding, "cannot be made: TypeError: .* 'something'"),
+        (Sound(), "cannot be made: TypeError"),
+        (type("Nothing", (Sound,), {"accepts": ()}), r"some of the ranks \(1, 2, 3\), not \(\)"),
+        (type("Volume", (Sound,), {"accepts": (4,)}), r"not \(4,\)"),
+        (type("One", (Sound,), {"accepts": 1}), "not 1"),
+    ],
+)
+def test_a_kind_that_is_none_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, made: Any, words: str) -> None:
+    entry = registry.Entry("kind", f"odd {words}", made, Plain)
+    monkeypatch.setitem(registry._entries, ("kind", entry.name), entry)
+    with pytest.raises(PluginError, match=words):
+        kind(entry.name)
+
+
+def test_a_kind_is_registered_under_a_name() -> None:
+    with pytest.raises(PluginError, match="registered under a name, not 5"):
+        registry.register("kind", 5, Sound, Plain)  # type: ignore[arg-type]  # as a user may write
+
+
+class Dependent(Parameters):
+    """Parameters of which one bounds another, with a validator that may raise anything."""
+
+    width: int = 8
+    heads: int = 1
+
+    @model_validator(mode="after")
+    def _divides(self) -> Dependent:
+        if self.width % self.heads:  # not caught where there are no heads
+            raise ValueError("heads must divide width")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"heads": 3}, r"Parameters of the kind 'dependent': heads must divide width, not \{'heads': 3\}"),
+        ({"heads": 0}, r"The kind 'dependent' refuses \{'heads': 0\}: ZeroDivisionError"),
+    ],
+)
+def test_parameters_that_depend_on_each_other_are_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, params: dict[str, Any], words: str
+) -> None:
+    made = type("Kind", (Sound,), {"Parameters": Dependent})
+    monkeypatch.setitem(registry._entries, ("kind", "dependent"), registry.Entry("kind", "dependent", made, Dependent))
+    with pytest.raises(SpaceError, match=words):
+        check_params("dependent", params)
 
 
 def test_importing_kinds_and_plans_imports_no_torch() -> None:

@@ -21,6 +21,8 @@ class Broken(torch.nn.Module):
     def forward(self, x):
         if FAULT == "raises":
             raise ValueError("this kind is broken")
+        if FAULT == "exits":
+            raise SystemExit(0)
         if FAULT == "nan":
             return x * math.nan
         return x.new_zeros(10**14)
@@ -125,7 +127,12 @@ def test_an_early_stop_is_stored_with_its_reason_and_the_measures_of_its_rung(ma
 
 @pytest.mark.parametrize(
     ("fault", "reason"),
-    [("raises", "ValueError: this kind is broken"), ("nan", "The loss is not finite"), ("memory", "memory")],
+    [
+        ("raises", "ValueError: this kind is broken"),
+        ("exits", "SystemExit: 0"),
+        ("nan", "The loss is not finite"),
+        ("memory", "memory"),
+    ],
 )
 def test_a_kind_that_fails_fails_its_candidate_with_the_reason(make_study, start, tmp_path, fault, reason):
     name = f"broken_{fault}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,8 +142,10 @@ def test_counting_gpus_leaves_cuda_asleep():
 
 
 def environment(pid: int) -> dict[str, str]:
-    """The environment that a process was started with."""
-    entries = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    """The environment that a process was started with; for a moment after that it has none."""
+    while not (content := Path(f"/proc/{pid}/environ").read_bytes()):
+        time.sleep(0.001)
+    entries = content.decode().split("\0")
     return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
+import sys
+from dataclasses import replace
 
 import pytest
 
@@ -39,6 +42,31 @@ def test_a_strategy_that_fails_is_named_in_one_line(space: Space, monkeypatch: p
         strategies.make(definition, space, 0).propose([], 1)
     with pytest.raises(StudyError, match="strategy 'broken' proposed nothing"):
         strategies.make(definition, space, 0).propose([object()], 1)
+
+
+@pytest.mark.parametrize(
+    ("proposed", "words"),
+    [
+        (lambda proposal: [None], "proposed None, which is no `Proposal`"),
+        (lambda proposal: proposal, "not iterable"),
+        (lambda proposal: [replace(proposal, parent=5)], "cannot be stored: the parent of a proposal is a key, not 5"),
+        (lambda proposal: [replace(proposal, origin={"why": {1}})], "cannot be stored: Object of type set"),
+        (lambda proposal: [replace(proposal, origin={"why": math.nan})], "cannot be stored: Out of range float"),
+        (lambda proposal: sys.exit(0), "failed: SystemExit: 0"),
+    ],
+)
+def test_what_could_not_be_read_back_is_never_stored(space: Space, monkeypatch: pytest.MonkeyPatch, proposed, words):
+    proposal = Proposal(space.random(random.Random(0))[0])
+
+    class Odd(Broken):
+        def propose(self, records: object, count: int) -> list[Proposal]:
+            return proposed(proposal)
+
+    name = ("strategy", "odd")
+    monkeypatch.setitem(registry._entries, name, registry.Entry(*name, Odd, strategies.StrategySettings))
+    definition = read("digits").model_copy(update={"strategy": {"name": "odd"}})
+    with pytest.raises(StudyError, match=f"strategy 'odd' .*{words}"):
+        strategies.make(definition, space, 0).propose([], 1)
 
 
 @pytest.fixture(scope="module")

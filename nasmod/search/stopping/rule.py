@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from nasmod import registry
+from nasmod.errors import NasmodError, StudyError
 from nasmod.measures.objective import Objective
 from nasmod.study import RungResult, Study, check_settings
 
@@ -37,3 +38,16 @@ def make(study: Study) -> StoppingRule:
     settings = check_settings("stopping", name, given, "stopping")
     rule: StoppingRule = registry.resolve("stopping", name)(settings, study.objective)
     return rule
+
+
+def check(study: Study) -> None:
+    """Raise `StudyError` when the study's rule cannot be made or says no rungs: a user's own may raise anything."""
+    name = study.stopping["name"]
+    try:
+        rungs = list(make(study).rungs(study.training.epochs))
+    except NasmodError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise StudyError(f"The stopping rule '{name}' failed: {type(error).__name__}: {error}") from error
+    if not all(isinstance(rung, int) for rung in rungs):
+        raise StudyError(f"The rungs of the stopping rule '{name}' are epochs, not {rungs!r:.100}.")

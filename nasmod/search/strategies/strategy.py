@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from nasmod.errors import NasmodError, StudyError
 from nasmod.measures.objective import Objective
 from nasmod.space import Space
 from nasmod.study import Proposal, Record, Study, check_settings
+from nasmod.study.record import DAMAGED
 from nasmod.training.seeds import derive
 
 
@@ -47,13 +49,25 @@ class Named:
         self.name, self.made = name, made
 
     def propose(self, records: Sequence[Record], count: int) -> list[Proposal]:
-        """What the strategy proposes. Raises `StudyError` when it raises or proposes nothing."""
+        """What the strategy proposes. Raises `StudyError` when it raises, or proposes nothing or no proposal."""
         try:
-            proposals = self.made().propose(records, count)
+            proposals = list(self.made().propose(records, count))
         except NasmodError:
             raise
-        except Exception as error:  # a user's own strategy may raise anything
+        except (Exception, SystemExit) as error:  # a user's own strategy may raise anything
             raise StudyError(f"The strategy '{self.name}' failed: {type(error).__name__}: {error}") from error
         if not proposals:
             raise StudyError(f"The strategy '{self.name}' proposed nothing.")
+        for proposal in proposals:
+            _check(self.name, proposal)
         return proposals
+
+
+def _check(name: str, proposal: object) -> None:
+    """Raise `StudyError` for what could not be read back once it is stored."""
+    if not isinstance(proposal, Proposal):
+        raise StudyError(f"The strategy '{name}' proposed {proposal!r:.100}, which is no `Proposal`.")
+    try:
+        Proposal.from_json(json.loads(json.dumps(proposal.to_json(), allow_nan=False)))
+    except DAMAGED as error:
+        raise StudyError(f"The strategy '{name}' proposed what cannot be stored: {error}") from error

@@ -1,0 +1,137 @@
+"""What is known before anything is trained: whether a study can have candidates, and its references."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import model_validator
+
+from nasmod import registry
+from nasmod.errors import SpaceError, StudyError
+from nasmod.modules import Parameters
+from nasmod.search import feasibility
+from nasmod.search.context import bring_to_life
+from nasmod.search.references import references
+from nasmod.search.stopping import StoppingSettings
+from nasmod.topology import Node, Topology
+
+
+def test_the_references_use_the_flops_budget_as_far_as_their_sizes_go(make_study):
+    context = bring_to_life(make_study())
+    found = references(context)
+    assert [proposal.origin["reference"] for proposal in found] == ["monolith", "chain", "parallel"]
+    assert [proposal.topology.module_count for proposal in found] == [1, 4, 4]
+    for proposal in found:
+        assert 0.9 * 40_000 < context.flops(proposal.topology) <= 40_000
+
+
+def test_a_space_that_can_never_satisfy_the_budget_is_refused(make_study):
+    study = make_study(space="tiny")
+    objective = study.objective.model_copy(update={"flops_budget": 100})
+    context = bring_to_life(study.model_copy(update={"objective": objective}))
+    with pytest.raises(SpaceError, match=r"cannot satisfy the FLOPs budget of 100: the cheapest of all its topologies"):
+        feasibility.check(context)
+    feasibility.check(bring_to_life(study))
+
+
+def test_a_searched_setting_that_is_none_is_refused(make_study, tmp_path):
+    (tmp_path / "odd.toml").write_text(
+        "[modules]\nmin = 1\nmax = 2\n[kinds.dense]\nwidth = 8\n[settings]\nlearning_speed = [0.1, 0.2]\n"
+    )
+    with pytest.raises(SpaceError, match="learning_speed"):
+        feasibility.check(bring_to_life(make_study(space="odd.toml")))
+
+
+@pytest.mark.parametrize(
+    ("searched", "words"),
+    [
+        ("learning_rate = [0.1, -1.0]", "'learning_rate': Input should be greater than 0, got -1.0"),
+        ("batch_size = {low = 0, high = 8}", "'batch_size': Input should be greater than or equal to 2, got 0"),
+        ("augment = ['none', 'foo']", "'augment': Input should be 'none', 'shift' or 'shift-flip', got 'foo'"),
+    ],
+)
+def test_a_searched_setting_that_may_become_impossible_is_refused(make_study, tmp_path, searched, words):
+    (tmp_path / "odd.toml").write_text(f"[modules]\nmax = 2\n[kinds.dense]\nwidth = 8\n[settings]\n{searched}\n")
+    with pytest.raises(SpaceError, match=words):
+        feasibility.check(bring_to_life(make_study(space="odd.toml")))
+
+
+class Broken:
+    """A user's stopping rule that raises when it is asked, or answers with no epochs."""
+
+    answer: object = None
+
+    def __init__(self, *given: object) -> None: ...
+
+    def rungs(self, epochs: int) -> object:
+        return self.answer if self.answer is not None else 1 / 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [(None, "'broken' failed: ZeroDivisionError"), (7, "'broken' failed: TypeError"), (["1"], "are epochs, not")],
+)
+def test_a_stopping_rule_that_fails_is_named_in_one_line(make_study, monkeypatch, answer, words):
+    monkeypatch.setattr(Broken, "answer", answer)
+    entry = registry.Entry("stopping", "broken", Broken, StoppingSettings)
+    monkeypatch.setitem(registry._entries, ("stopping", "broken"), entry)
+    study = make_study().model_copy(update={"stopping": {"name": "broken"}})
+    with pytest.raises(StudyError, match=words):
+        feasibility.check(bring_to_life(study))
+
+
+class Dependent(Parameters):
+    """Parameters of which one bounds another."""
+
+    width: int = 6
+    heads: int = 1
+
+    @model_validator(mode="after")
+    def _divides(self) -> Dependent:
+        if self.width % self.heads:
+            raise ValueError("heads must divide width")
+        return self
+
+
+class Heads:
+    """A user's kind that refuses some combinations of what a space offers."""
+
+    Parameters = Dependent
+    accepts = (1,)
+    arguments = network = None
+
+    def output_shape(self, shape, params):
+        return (params.width,)
+
+
+def test_parameters_that_a_kind_refuses_together_are_a_candidates_failure(make_study, monkeypatch, tmp_path):
+    entry = registry.Entry("kind", "heads", Heads, Dependent)
+    monkeypatch.setitem(registry._entries, ("kind", "heads"), entry)
+    (tmp_path / "odd.toml").write_text("[modules]\nmax = 2\n[kinds.heads]\nwidth = [6, 8]\nheads = [1, 3, 2]\n")
+    context = bring_to_life(make_study(space="odd.toml"))
+    nodes = Node("input", (), {"name": "x"}), Node("heads", (0,), {"width": 8, "heads": 3})
+    assert context.violation(Topology((*nodes, Node("output", (1,), {"name": "y"})))) is None
+    feasibility.check(context)
+    assert references(context) == []  # of the middle of the space, which is such a combination
+
+
+@pytest.mark.parametrize(
+    ("kinds", "kind", "size", "largest"),
+    [
+        ("[kinds.pool]\n[kinds.conv]\nkernel = [1, 3]", "conv", "channels", 2048),  # a pool has no size
+        ("[kinds.attention]\nheads = 2", "attention", "heads", 256),  # no more are valid
+    ],
+)
+def test_references_are_of_the_first_kind_that_has_a_size(make_study, tmp_path, kinds, kind, size, largest):
+    (tmp_path / "odd.toml").write_text(f"[modules]\nmin = 1\nmax = 2\n{kinds}\n")
+    study = make_study(space="odd.toml")
+    objective = study.objective.model_copy(update={"flops_budget": 10**12})
+    found = references(bring_to_life(study.model_copy(update={"objective": objective})))
+    assert [proposal.origin["reference"] for proposal in found] == ["monolith", "chain", "parallel"]
+    modules = [node for proposal in found for node in proposal.topology.nodes if node.is_module]
+    assert {(node.kind, node.params[size]) for node in modules} == {(kind, largest)}
+
+
+def test_references_of_kinds_without_a_size_are_as_they_are(make_study, tmp_path):
+    (tmp_path / "pools.toml").write_text("[modules]\nmin = 1\nmax = 2\n[kinds.pool]\n")
+    found = references(bring_to_life(make_study(space="pools.toml")))
+    assert [proposal.topology.module_count for proposal in found] == [1, 4, 4]

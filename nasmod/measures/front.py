@@ -110,8 +110,9 @@ def crowding(rows: Sequence[Row], directions: Mapping[str, Direction]) -> list[f
     """
     values = _matrix(rows, directions)
     distances = np.zeros(len(rows))
-    for column in np.where(np.isneginf(values), np.nan, values).T:
-        known = np.flatnonzero(~np.isnan(column))
+    for column in values.T:
+        distances[np.isposinf(column)] = np.inf  # no finite value comes near
+        known = np.flatnonzero(np.isfinite(column))
         if known.size == 0:
             continue
         order = known[np.argsort(column[known], kind="stable")]
@@ -135,7 +136,7 @@ def _errors(
 ) -> NDArray[np.float64]:
     given = standard_errors if standard_errors is not None else [{}] * len(rows)
     errors = np.array([[row.get(name, 0.0) for name in directions] for row in given], dtype=np.float64)
-    return np.nan_to_num(errors.reshape(len(rows), len(directions)))
+    return np.nan_to_num(errors.reshape(len(rows), len(directions)), posinf=0.0, neginf=0.0)
 
 
 def _dominated_by(values: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,35 @@ class Measure(Protocol):
     cheap: ClassVar[bool]  # needs no trained network: measured, and constraints checked, before any training
     directions: ClassVar[Mapping[str, Direction]]  # which way is better; names that may go into an objective
 
+    def __init__(self, settings: Any) -> None: ...
+
     def __call__(self, evaluation: Evaluation) -> dict[str, Value]: ...
+
+
+def measure(name: str) -> type[Measure]:
+    """The measure of a name, to be made with its settings.
+
+    Raises `UnknownNameError` for one that nobody registered and `PluginError` for one without its members.
+
+    >>> measure("cost").cheap
+    True
+    """
+    found = registry.resolve("measure", name)
+    for member in ("cheap", "directions"):
+        if not hasattr(found, member):
+            raise PluginError(f"A measure needs a member '{member}'; the measure '{name}' has none.")
+    if not isinstance(found.cheap, bool):
+        raise PluginError(
+            f"The member 'cheap' of a measure is True or False; the measure '{name}' has {found.cheap!r}."
+        )
+    known, given = get_args(Direction), found.directions
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) and given[key] in known for key in given):
+        raise PluginError(
+            f"The member 'directions' of a measure says of each name {' or '.join(map(repr, known))}; "
+            f"the measure '{name}' has {given!r}."
+        )
+    checked: type[Measure] = found
+    return checked
 
 
 def measure_all(
@@ -88,13 +117,13 @@ def measure_all(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Values and standard errors of the measures named in `settings` that are `cheap`, or of those that are not.
 
-    `settings` are ``{measure name: its settings or their plain mapping}``. Raises `UnknownNameError` for a measure
-    nobody registered and `PluginError` when two measures report one name.
+    `settings` are ``{measure name: its settings or their plain mapping}``. A standard error that is not finite counts
+    as none. Raises what `measure` does, and `PluginError` when two measures report one name.
     """
     values: dict[str, float] = {}
     standard_errors: dict[str, float] = {}
     for name, given in settings.items():
-        kind = registry.resolve("measure", name)
+        kind = measure(name)
         if kind.cheap != cheap:
             continue
         chosen = given if isinstance(given, BaseModel) else registry.settings("measure", name).model_validate(given)
@@ -102,7 +131,7 @@ def measure_all(
             if measured in values:
                 raise PluginError(f"Measure '{name}' reports '{measured}', which another measure already reports.")
             values[measured] = float(value.value)
-            if value.standard_error is not None:
+            if value.standard_error is not None and math.isfinite(value.standard_error):
                 standard_errors[measured] = float(value.standard_error)
     return values, standard_errors
 
@@ -111,5 +140,5 @@ def measured_names(names: list[str]) -> dict[str, Direction]:
     """Which way is better, for everything that the measures of these names report and an objective may use."""
     found: dict[str, Direction] = {}
     for name in names:
-        found.update(registry.resolve("measure", name).directions)
+        found.update(measure(name).directions)
     return found

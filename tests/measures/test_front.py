@@ -12,7 +12,7 @@ from nasmod.measures import Direction, Objective, crowding, front_of, nondominat
 
 DIRECTIONS: dict[str, Direction] = {"a": "maximize", "b": "minimize", "c": "maximize"}
 
-numbers = st.one_of(st.integers(0, 4).map(float), st.just(math.nan))
+numbers = st.one_of(st.integers(0, 4).map(float), st.sampled_from([math.nan, math.inf, -math.inf]))
 tables = st.lists(st.fixed_dictionaries(dict.fromkeys(DIRECTIONS, numbers)), max_size=14)
 
 
@@ -49,7 +49,7 @@ def test_ranks_are_fronts_peeled_off_one_by_one(rows: list[dict[str, float]]) ->
     assert nondominated_ranks(rows, DIRECTIONS) == expected
 
 
-@given(tables, st.floats(0, 3))
+@given(tables, st.one_of(st.floats(0, 3), st.sampled_from([math.nan, math.inf])))
 def test_standard_errors_leave_every_row_ranked(rows: list[dict[str, float]], error: float) -> None:
     errors = [dict.fromkeys(DIRECTIONS, error)] * len(rows)
     ranks = nondominated_ranks(rows, DIRECTIONS, errors)
@@ -60,6 +60,12 @@ def test_rows_within_one_standard_error_are_equal() -> None:
     rows, errors = [{"a": 1.0}, {"a": 1.1}, {"a": 2.0}], [{"a": 0.1}] * 3
     assert nondominated_ranks(rows, {"a": "maximize"}, errors) == [1, 1, 0]
     assert nondominated_ranks(rows, {"a": "maximize"}) == [2, 1, 0]
+
+
+@pytest.mark.parametrize("undefined", [math.nan, math.inf])
+def test_a_standard_error_that_is_not_finite_counts_zero(undefined: float) -> None:
+    rows, errors = [{"a": 1.0}, {"a": 2.0}], [{"a": undefined}] * 2
+    assert nondominated_ranks(rows, {"a": "maximize"}, errors) == [1, 0]
 
 
 def test_rows_that_dominate_each_other_in_a_ring_share_a_rank() -> None:
@@ -75,10 +81,9 @@ def test_crowding_is_infinite_at_the_extremes_and_never_negative(rows: list[dict
     assert len(found) == len(rows)
     assert all(distance >= 0 for distance in found)
     for name in DIRECTIONS:
-        known = [row[name] for row in rows if not math.isnan(row[name])]
-        if known:
-            best = [d for row, d in zip(rows, found, strict=True) if row[name] == max(known)]
-            assert math.inf in best
+        best = max((gain(row, name) for row in rows), default=-math.inf)
+        if best > -math.inf:
+            assert math.inf in [d for row, d in zip(rows, found, strict=True) if gain(row, name) == best]
 
 
 def test_crowding_worked_by_hand() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
 
@@ -16,6 +18,7 @@ from nasmod.errors import PluginError, UnknownNameError
 from nasmod.measures import Direction, Evaluation, MeasureSettings, Value, measure_all, measured_names
 from nasmod.measures.latency import LatencySettings
 from nasmod.networks import Network, count_parameters, plan
+from nasmod.study import read
 from nasmod.topology import Node, Topology
 from nasmod.training import TrainingSettings
 
@@ -87,6 +90,54 @@ def test_settings_may_be_models_or_plain_mappings(evaluation: Evaluation) -> Non
 def test_an_unknown_measure_is_refused_with_the_nearest_one(evaluation: Evaluation) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'modularity'"):
         measure_all({"modularty": {}}, evaluation, cheap=False)
+
+
+@pytest.fixture
+def registered() -> Iterator[Callable[..., str]]:
+    """Register a class of these members as the measure 'odd'; it reports what it is given as ``reported``."""
+
+    def register(reported: Value | None = None, **members: object) -> str:
+        def call(self: object, evaluation: Evaluation) -> dict[str, Value | None]:
+            return {"odd": reported}
+
+        made = {"__init__": lambda self, settings: None, "__call__": call, **members}
+        registry.register("measure", "odd", type("Odd", (), made), MeasureSettings)
+        return "odd"
+
+    yield register
+    del registry._entries["measure", "odd"]
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ({"cheap": True}, "needs a member 'directions'; the measure 'odd' has none"),
+        ({"directions": {"odd": "maximize"}}, "needs a member 'cheap'; the measure 'odd' has none"),
+        ({"cheap": "yes", "directions": {}}, "is True or False; the measure 'odd' has 'yes'"),
+        ({"cheap": True, "directions": ["odd"]}, r"'maximize' or 'minimize'; the measure 'odd' has \['odd'\]"),
+        ({"cheap": True, "directions": {"odd": "up"}}, r"the measure 'odd' has {'odd': 'up'}"),
+        ({"cheap": True, "directions": {1: "maximize"}}, r"the measure 'odd' has {1: 'maximize'}"),
+    ],
+)
+def test_a_measure_without_its_members_is_refused_in_one_line(
+    registered: Callable[..., str], tmp_path: Path, members: dict[str, object], says: str
+) -> None:
+    name = registered(**members)
+    file = tmp_path / "odd.toml"
+    file.write_text(f'space = "tiny"\n[data]\nname = "digits"\n[objective]\nflops_budget = 100\n[measures.{name}]\n')
+    with pytest.raises(PluginError, match=says) as refused:
+        read(file)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("undefined", [math.nan, math.inf, -math.inf])
+def test_a_standard_error_that_is_not_finite_counts_as_none(
+    registered: Callable[..., str], evaluation: Evaluation, undefined: float
+) -> None:
+    name = registered(Value(undefined, undefined), cheap=False, directions={"odd": "maximize"})
+    values, errors = measure_all({name: {}}, evaluation, cheap=False)
+    assert values == {"odd": pytest.approx(undefined, nan_ok=True)}
+    assert errors == {}
 
 
 class Again:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -199,6 +201,20 @@ def test_a_fresh_process_proposes_what_the_one_before_would_have(study, space):
     assert shown[-LATEST:] == living[-LATEST:]
     older = [record for record in living[:-LATEST] if record not in shown]
     assert all(record.score >= max(other.score for other in older) for record in shown[:-LATEST])
+
+
+@pytest.mark.parametrize("name", registry.names("strategy"))
+def test_strategies_propose_after_measures_that_are_not_finite(study, space, name):
+    fill(study, space, 60, stopped=10)
+    odd = itertools.cycle([math.inf, 1.0, -math.inf, math.nan, 2.0, math.inf])
+    records = [
+        dataclasses.replace(record, measures={**record.measures, "high": value, "low": value})
+        for record, value in zip(reading.read_records(study), odd, strict=False)
+    ]
+    objective = Objective(flops_budget=100_000, mode="pareto", directions={"high": "maximize", "low": "minimize"})
+    definition = study.study.model_copy(update={"strategy": {"name": name}, "objective": objective})
+    for number in range(5):
+        assert strategies.make(definition, space, number).propose(records, 1)
 
 
 def plain(record: Record, mirror: Mirror) -> FrozenTrial:

@@ -65,8 +65,8 @@ class RungResult:
     errors: tuple[float, ...] = ()
 
     def to_json(self) -> str:
-        """Plain text, for the database."""
-        return json.dumps(asdict(self), allow_nan=False)
+        """Plain text, for the database. A value may be infinite, as in a result."""
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> RungResult:

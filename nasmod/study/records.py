@@ -210,13 +210,18 @@ def _in_parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def _mean(trainings: Sequence[Record], objective: Objective) -> Record:
-    """One record of several trainings of one candidate: means, and the standard error of each mean."""
+    """One record of several trainings of one candidate: means, and the standard error of each mean.
+
+    The mean of what is not finite in one training is not finite, and has no standard error.
+    """
     first = trainings[0]
     measures, errors = {}, {}
     for name in first.measures:
         values = [record.measures[name] for record in trainings if name in record.measures]
-        measures[name] = statistics.fmean(values)
+        measures[name] = float(statistics.mean(values))  # of infinities too, where `fmean` and `stdev` raise
         if len(values) > 1 and (name in first.standard_errors or len(set(values)) > 1):
-            errors[name] = statistics.stdev(values) / math.sqrt(len(values))
+            deviation = math.hypot(*(value - measures[name] for value in values)) / math.sqrt(len(values) - 1)
+            if math.isfinite(deviation):
+                errors[name] = deviation / math.sqrt(len(values))
     score = objective.score(measures) if "flops" in measures else first.score
     return replace(first, measures=measures, standard_errors=errors, score=score, repeats=len(trainings))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from nasmod.errors import StudyError
 from nasmod.measures import Objective
-from nasmod.study import Proposal, Record
+from nasmod.report import full_row, top_rows
+from nasmod.search.stopping.halving import Halving, HalvingSettings
+from nasmod.study import Proposal, Record, RungResult
 from nasmod.study import candidates as protocol
 from nasmod.study import records as reading
 from nasmod.topology import Node, Topology
@@ -47,6 +51,30 @@ def test_repeats_are_folded_in_as_means_with_their_standard_error():
     assert mean.measures["skill"] == pytest.approx(0.8)
     assert mean.standard_errors["skill"] == pytest.approx(0.1 / math.sqrt(3))
     assert mean.score == pytest.approx(OBJECTIVE.score(mean.measures))
+
+
+@pytest.mark.parametrize(
+    ("values", "mean"),
+    [
+        ([math.inf, 1.0], math.inf),
+        ([-math.inf, -math.inf], -math.inf),
+        ([math.inf, -math.inf], math.nan),
+        ([1.0, math.nan], math.nan),
+        ([1.7e308, -1.7e308], 0.0),  # its deviation is beyond what a float holds
+    ],
+)
+def test_what_is_not_finite_in_one_training_has_a_mean_and_no_standard_error(values: list[float], mean: float):
+    rows = [record(0, 0.9), record(1, 0.7, "repeat", repeat_of="search0"), record(2, 0.5)]
+    for index, value in enumerate(values):
+        rows[index] = replace(rows[index], measures={**rows[index].measures, "test_loss": value})
+    folded = reading.with_repeats(rows, OBJECTIVE)[0]
+    assert folded.measures["test_loss"] == pytest.approx(mean, nan_ok=True)
+    assert "test_loss" not in folded.standard_errors
+    assert folded.standard_errors["skill"] == pytest.approx(0.1)
+    assert [found.number for found in reading.ranked(rows, OBJECTIVE)] == [0, 2]
+    assert [found.number for found in reading.worth_keeping(rows, OBJECTIVE, 1)] == [0, 0]
+    assert reading.dataframe([folded])["test_loss"][0] == pytest.approx(mean, nan_ok=True)
+    json.dumps([top_rows([folded], [folded]), full_row(folded, True)], allow_nan=False)
 
 
 def test_a_lucky_single_training_does_not_overtake_what_was_repeated():
@@ -94,6 +122,21 @@ def test_a_reader_keeps_what_cannot_change_and_sees_what_does(study, file_one, c
     assert first[0].weights is not None
     file_one()
     assert [found.state for found in reader.read()] == ["finished", "queued"]
+
+
+def test_infinite_values_are_compared_at_a_rung(study, file_one, claim_one):
+    objective = Objective(flops_budget=1000, mode="pareto", directions={"skill": "maximize", "latency": "minimize"})
+    rule = Halving(HalvingSettings(rungs=(1,), results=2, first_share=0.5), objective)
+    others: list[RungResult] = []
+    for value in (math.inf, 0.1, math.inf):
+        file_one()
+        rung = RungResult(1, 0.5, 0.1, objective.values({"skill": 0.5, "latency": value}), (0.1, 0.0))
+        held = claim_one(f"w{len(others)}")
+        found = protocol.report(study.database, held, [{"epoch": 1.0}], 0.5, rung)
+        assert found == others[::-1]
+        others.append(rung)
+    assert rule.decide([others[1]], [others[0], others[2]]) is None
+    assert "2 of 3 are ahead" in str(rule.decide([others[0]], [others[1], replace(others[1])]))
 
 
 def test_a_data_frame_has_a_row_a_candidate(study, file_one):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 DOTS = "⡀⠄⠂⠁"  # a quarter of a line each, lowest first
 
 
 def draw_curve(curve: Sequence[Mapping[str, float]], name: str, rows: int = 6, columns: int = 60) -> str:
-    """The values of `name` over the epochs, the axis labelled with the smallest and the largest.
+    """The finite values of `name` over the epochs, the axis labelled with the smallest and the largest.
 
     >>> print(draw_curve([{"epoch": n + 1, "a": n / 4} for n in range(5)], "a", rows=3))
     1.000 ┤   ⡀⠁
@@ -17,9 +18,12 @@ def draw_curve(curve: Sequence[Mapping[str, float]], name: str, rows: int = 6, c
           └─────
            1   5
     """
-    points = [(int(point.get("epoch", n)), point[name]) for n, point in enumerate(curve, 1) if name in point]
-    if not points:
+    known = [(int(point.get("epoch", n)), point[name]) for n, point in enumerate(curve, 1) if name in point]
+    if not known:
         return "no epoch trained yet"
+    points = [(epoch, value) for epoch, value in known if math.isfinite(value)]
+    if not points:
+        return "finite in no epoch"
     if len(points) > columns:  # the last always shows
         chosen = [round(n * (len(points) - 1) / (columns - 1)) for n in range(columns)]
         points = [points[n] for n in chosen]

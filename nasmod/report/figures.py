@@ -8,6 +8,7 @@ from nasmod.study.record import Record
 
 SHARES = frozenset({"score", "skill", "modularity", "necessity", "independence", "wiring_density"})
 COUNTS = frozenset({"flops", "parameters"})
+WIDE = 1e9  # from here on every digit would take a table's whole width
 NONE = "–"  # noqa: RUF001  an en dash is what stands for "nothing" in a table
 
 
@@ -16,19 +17,25 @@ def figure(name: str, value: float | None, standard_error: float | None = None) 
 
     >>> figure("accuracy", 0.97123, 0.0041), figure("flops", 1_240_000), figure("latency", 0.0023)
     ('0.971 ± 0.004', '1.24 M', '2.3 ms')
-    >>> figure("modules", 4.0), figure("loss", float("nan")), figure("r2", None)
-    ('4', '–', '–')
+    >>> figure("modules", 4.0), figure("loss", float("nan")), figure("r2", None), figure("r2", float("-inf"))
+    ('4', '–', '–', '-∞')
+    >>> figure("r2", -4.9184e76)
+    '-4.92e+76'
     """
-    if value is None or math.isnan(value):
+    if value is None:
         return NONE
+    if not math.isfinite(value):
+        return _not_finite(value)
     if name in COUNTS:
         return with_prefix(value)
     if name.startswith(("latency", "seconds")):
         return seconds(value)
+    if abs(value) >= WIDE:
+        return f"{value:.3g}"
     if name not in SHARES and "accuracy" not in name and value == int(value):
         return f"{value:.0f}"
     text = f"{value:.3f}"
-    return text if standard_error is None or math.isnan(standard_error) else f"{text} ± {standard_error:.3f}"
+    return text if standard_error is None or not math.isfinite(standard_error) else f"{text} ± {standard_error:.3f}"
 
 
 def with_prefix(count: float) -> str:
@@ -50,6 +57,8 @@ def seconds(value: float) -> str:
     >>> seconds(0.000012), seconds(0.0123), seconds(75), seconds(3725)
     ('12 µs', '12.3 ms', '1 min 15 s', '1 h 02 min')
     """
+    if not math.isfinite(value):
+        return _not_finite(value)
     if value < 0.001:
         return f"{value * 1e6:.3g} µs"
     if value < 1:
@@ -71,3 +80,9 @@ def main_measure(records: list[Record]) -> str:
     """What says how well a candidate does: accuracy, or R² or bits per symbol where the task is another."""
     names = {name for record in records for name in record.measures}
     return next((name for name in ("bits_per_symbol", "accuracy", "r2") if name in names), "accuracy")
+
+
+def _not_finite(value: float) -> str:
+    if math.isnan(value):
+        return NONE
+    return "∞" if value > 0 else "-∞"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from textwrap import indent
 
@@ -13,7 +14,7 @@ from rich.text import Text
 from nasmod.measures.objective import Objective
 from nasmod.report.curve import draw_curve
 from nasmod.report.drawing import draw, node_names
-from nasmod.report.figures import measure, seconds
+from nasmod.report.figures import figure, measure, seconds
 from nasmod.report.tables import score_of
 from nasmod.study.record import Record
 from nasmod.topology import Parameter
@@ -29,7 +30,7 @@ def show(record: Record, records: Sequence[Record], objective: Objective, column
         parts.append(Text(reason))
     parts += [Text(origin(record, records)), Text()]
     notes = {
-        name.removeprefix(INFORMATION): f"{value:.0%}"
+        name.removeprefix(INFORMATION): f"{value:.0%}" if math.isfinite(value) else figure(name, value)
         for name, value in record.measures.items()
         if name.startswith(INFORMATION)
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.console import Console, RenderableType
 import nasmod
 from nasmod.api import SearchStudy
 from nasmod.report import ProgressView, draw_curve, full_row, show, top_rows, top_table
+from nasmod.report.figures import NONE, figure, seconds
 from nasmod.search.run import Progress
 
 
@@ -67,6 +69,39 @@ def test_rows_are_plain_data(study: SearchStudy) -> None:
     full = full_row(record, True)
     assert full.keys() > row.keys()
     assert full["topology"]["nodes"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(math.inf, "∞"), (-math.inf, "-∞"), (math.nan, NONE), (-4.9184e76, "-4.92e+76")]
+)
+def test_measures_that_are_not_finite_and_huge_ones_fit_where_others_do(
+    study: SearchStudy, value: float, shown: str
+) -> None:
+    names = ["accuracy", "test_accuracy", "modularity", "test_loss", "information.dense_1"]
+    record = replace(
+        study.best,
+        measures={**study.best.measures, **dict.fromkeys(names, value)},
+        standard_errors=dict.fromkeys(names, math.inf),
+        curve=tuple({**point, "validation_accuracy": value} for point in study.best.curve),
+    )
+    table = text_of(top_table([record], [record], [], study.study.objective))
+    assert max(map(len, table.splitlines())) <= 80
+    assert "…" not in table
+    assert table.count(shown) == 3
+    told = text_of(show(record, [record], study.study.objective), 100)
+    assert told.count(shown) >= len(names)
+    assert "inf" not in told.replace("information", "")
+
+
+@pytest.mark.parametrize(("value", "shown"), [(math.inf, "∞"), (-math.inf, "-∞"), (math.nan, NONE)])
+def test_times_and_counts_that_are_not_finite_are_shown(value: float, shown: str) -> None:
+    assert figure("latency", value) == figure("parameters", value) == seconds(value) == shown
+
+
+def test_a_curve_is_of_its_finite_values() -> None:
+    points = [{"epoch": 1, "a": math.nan}, {"epoch": 2, "a": 0.5}, {"epoch": 3, "a": math.inf}, {"epoch": 4, "a": 1.0}]
+    assert draw_curve(points, "a") == draw_curve(points[1::2], "a")
+    assert draw_curve(points[:1], "a") == "finite in no epoch"
 
 
 def test_progress_tells_the_counts_and_the_best(study: SearchStudy) -> None:

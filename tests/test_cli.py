@@ -490,6 +490,7 @@ def test_a_database_that_cannot_be_used(run: Run, own_copy: Path, make: Callable
         ("", "is empty"),
         (".", "is a folder"),
         ("a" * 300, "File name too long"),
+        ("a\0b", "has a null character"),
     ],
 )
 def test_a_storage_that_is_not_there(run: Run, storage: str, part: str) -> None:

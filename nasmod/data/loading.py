@@ -33,6 +33,8 @@ def dataset_settings(data: Mapping[str, Any], folder: Path | str = ".") -> DataS
         return model.model_validate(dict(data), context={"folder": folder})
     except ValidationError as error:
         raise StudyError(_one_line(name, error, list(model.model_fields))) from None
+    except Exception as error:  # a validator of a user's own may raise anything
+        raise StudyError(f"The data set '{name}' refuses its settings: {type(error).__name__}: {error}") from error
 
 
 def load_dataset(settings: DataSettings | Mapping[str, Any], folder: Path | str = ".") -> Dataset:

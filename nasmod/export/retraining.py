@@ -5,6 +5,7 @@ It knows nothing of studies; no early stop, nothing is stored.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,5 +85,7 @@ def mean_and_spread(trainings: Sequence[Retrained]) -> dict[str, tuple[float, fl
     found = {}
     for name in common:
         values = [training.measures[name] for training in trainings]
-        found[name] = (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+        mean = float(statistics.mean(values))  # copes with what is not finite, as `fmean` and `stdev` do not
+        spread = math.hypot(*(value - mean for value in values)) / math.sqrt(max(1, len(values) - 1))
+        found[name] = mean, spread
     return found

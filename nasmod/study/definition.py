@@ -223,6 +223,8 @@ def check_settings(noun: str, name: str, settings: Mapping[str, Any], where: str
         return model.model_validate(given)
     except ValidationError as error:
         raise StudyError(f"{where}: {one_line(error, model)}") from error
+    except Exception as error:  # a validator of a user's own may raise anything
+        raise StudyError(f"{where}: '{name}' refuses {given}: {type(error).__name__}: {error}") from error
 
 
 def load_plugins(study: Study) -> None:

@@ -149,7 +149,9 @@ def find(records: Sequence[Record], wanted: str | int) -> Record:
     found = found or [record for record in records if record.label == text or record.key.startswith(text)]
     if len(found) != 1:
         numbers = [record.number for record in records if record.number is not None]
-        known = f"trials 0 to {max(numbers)}" if numbers else "no trials yet"
+        known = f"trials {min(numbers)} to {max(numbers)}" if numbers else "no trials yet"
+        if numbers and len(numbers) <= max(numbers) - min(numbers):
+            known += ", but for those of candidates to be tried again, which get new ones"
         raise StudyError(f"{'No' if not found else 'More than one'} candidate '{wanted}'. Known: {known}.")
     return found[0]
 

@@ -14,6 +14,8 @@ def storage_url(storage: str) -> URL:
     """A database URL of a URL or of the path of an SQLite file."""
     if not storage:
         raise StorageError("The storage is empty: name a database URL or the path of an SQLite file.")
+    if "\0" in storage:
+        raise StorageError(f"The storage {storage!r} has a null character, which no path has.")
     try:
         url = make_url(storage) if "://" in storage else URL.create("sqlite", database=str(Path(storage).absolute()))
         url.get_dialect()

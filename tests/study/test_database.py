@@ -24,6 +24,15 @@ def _create(path: str, ready: multiprocessing.Event) -> None:
     create_or_join(Database.create(path), read("digits"), "f" * 64, {})
 
 
+def test_a_database_that_is_forgotten_leaves_no_connection_open(tmp_path: Path):
+    database = Database.create(str(tmp_path / "a.db"))
+    database.read(lambda connection: connection.scalar(select(tables.studies.c.id)))
+    engine = database.engine
+    assert engine.pool.checkedin() == 1
+    del database
+    assert engine.pool.checkedin() == 0
+
+
 def test_processes_that_start_at_once_make_one_database_and_one_study(tmp_path: Path):
     context = multiprocessing.get_context("spawn")
     ready = context.Event()

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import field_validator
 
 from nasmod import registry
 from nasmod.errors import DataError, NasmodError, StudyError
-from nasmod.study import Database, create_or_join, open_study, read, stored
+from nasmod.search.strategies import StrategySettings
+from nasmod.study import Database, check_settings, create_or_join, open_study, read, stored
 
 GOOD = """
 space = "tiny"
@@ -158,3 +160,17 @@ def test_a_plugin_that_takes_a_taken_name_registers_nothing(tmp_path: Path):
     with pytest.raises(NasmodError, match="'dense' is already registered"):
         read(write(tmp_path, 'plugins = ["kinds.py"]\n' + GOOD))
     assert "fresh_of_a_test" not in registry.names("kind")
+
+
+def test_settings_that_a_users_validator_refuses_with_any_error_are_one_line(monkeypatch: pytest.MonkeyPatch):
+    class Odd(StrategySettings):
+        size: int = 1
+
+        @field_validator("size")
+        @classmethod
+        def _possible(cls, size: int) -> int:
+            return 1 // size
+
+    monkeypatch.setitem(registry._entries, ("strategy", "odd"), registry.Entry("strategy", "odd", None, Odd))
+    with pytest.raises(StudyError, match=r"^here: 'odd' refuses \{'size': 0\}: ZeroDivisionError: integer division"):
+        check_settings("strategy", "odd", {"size": 0}, "here")

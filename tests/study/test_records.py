@@ -97,7 +97,7 @@ def test_candidates_are_found_by_number_by_reference_and_by_key():
     assert reading.find(rows, "#0").number == 0
     assert reading.find(rows, "chain").role == "reference"
     assert reading.find(rows, "search12").number == 12
-    with pytest.raises(StudyError, match="No candidate '3'.*trials 0 to 12, but for those of candidates to be"):
+    with pytest.raises(StudyError, match=r"No candidate '3'.*trials 0 to 12, but for those of candidates to be"):
         reading.find(rows, 3)
     with pytest.raises(StudyError, match="More than one"):
         reading.find(rows, "search")

@@ -113,8 +113,10 @@ def _processes(found: Overview) -> Iterator[str]:
     machines: dict[str, list[Seen]] = {}
     for seen in found.at_work:
         machines.setdefault(seen.process.machine, []).append(seen)
-    workers = sum(seen.process.role == "worker" for seen in found.at_work)
-    yield f"{_count(workers, 'worker')} on {_count(len(machines), 'machine')}:"
+    workers = [seen for seen in found.at_work if seen.process.role == "worker"]
+    dead = sum(silent(seen) for seen in workers)
+    but = f", {dead} of them silent" if dead else ""
+    yield f"{_count(len(workers), 'worker')} on {_count(len(machines), 'machine')}{but}:"
     for machine, at_work in machines.items():
         of_role = {role: [seen for seen in at_work if seen.process.role == role] for role in ("supervisor", "worker")}
         yield f"  {machine}"

@@ -28,7 +28,7 @@ def test_it_says_who_trains_what_and_when_it_ends():
         "a: searching",
         "40 of 100 trained: 30 finished, 10 stopped early",
         "1,235 candidates an hour, about 2 h 30 min to the end, in postgresql://me:***@host/name",
-        "2 workers on 2 machines:",
+        "2 workers on 2 machines, 1 of them silent:",
         "supervisor 11, the controller, seen 2 s ago",
         "worker 12 on cuda:1: #41, epoch 3 of 20, seen 4 s ago",
         "worker 13 on cpu: idle, seen 1 min 30 s ago (silent)",

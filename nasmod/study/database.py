@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import optuna
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event, exc, inspect, select, text
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 
 from nasmod.errors import StorageError, StorageFullError
 from nasmod.study import tables
@@ -36,6 +36,7 @@ log = logging.getLogger("nasmod.database")
 BUSY_SECONDS = 60  # how long SQLite waits for another writer
 RETRY_SECONDS = 6 * 3600.0  # how long a transaction is tried again before the database counts as gone
 CREATION_LOCK = 7_230_641  # PostgreSQL advisory lock held while the tables or a study are made
+READ_ONLY = "25006"  # what PostgreSQL says to a writer where it may only be read
 # PostgreSQL: a machine that vanished is noticed, and a process frozen in a transaction lets go of its locks
 CONNECTION = {
     "connect_timeout": "10",
@@ -57,8 +58,11 @@ class Database:
         self.retry_seconds = RETRY_SECONDS
 
     @classmethod
-    def open(cls, storage: str) -> Database:
-        """Open a database that is there and ours. Raises `StorageError` in one line otherwise."""
+    def open(cls, storage: str, retry_seconds: float = 0.0) -> Database:
+        """Open a database that is there and ours. Raises `StorageError` in one line otherwise.
+
+        A server that is away is told at once, or waited for by who knows that it was there.
+        """
         url = storage_url(storage)
         path = sqlite_path(url)
         with _explained(url):
@@ -69,7 +73,7 @@ class Database:
             if path is not None and not path.is_file():
                 raise StorageError(f"No database at '{path}'. Start a study there, or name another with --storage.")
             database = cls(_engine(url))
-            database._check_ours(url)
+            database._check_ours(url, retry_seconds)
         return database
 
     @classmethod
@@ -151,12 +155,16 @@ class Database:
                 time.sleep(pause * (0.5 + random.random()))  # spreads the processes; decides nothing of a study
                 pause = min(2 * pause, 5.0)
 
-    def _check_ours(self, url: URL) -> None:
-        with self.engine.connect() as connection:
+    def _check_ours(self, url: URL, retry_seconds: float) -> None:
+        def versions(connection: Connection) -> tuple[int | None, str | None]:
             if not inspect(connection).has_table(tables.schema.name):
                 raise StorageError(f"The database {_shown(url)} holds no nasmod studies.")
-            version = connection.scalar(select(tables.schema.c.version))
             optunas = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            return connection.scalar(select(tables.schema.c.version)), optunas
+
+        self.retry_seconds = retry_seconds
+        version, optunas = self.read(versions)
+        self.retry_seconds = RETRY_SECONDS
         if optunas not in tables.optuna_versions():
             raise StorageError(
                 f"The database {_shown(url)} has tables of another Optuna ({optunas}) than the one installed here, "
@@ -212,6 +220,7 @@ def _engine(url: URL) -> Engine:
                 url, pool_size=1, max_overflow=0, pool_timeout=RETRY_SECONDS, pool_pre_ping=True, connect_args=given
             )
             event.listen(engine, "connect", _prepare_server)
+            event.listen(engine, "handle_error", _leave_read_only)
             return engine
         engine = sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
     except ImportError as error:
@@ -236,6 +245,12 @@ def _prepare_server(connection: Any, _record: Any) -> None:
         for statement in SESSION:
             cursor.execute(statement)
     connection.commit()
+
+
+def _leave_read_only(context: ExceptionContext) -> None:
+    """In a failover a server may be read but not written for a while: the next try connects anew, to its successor."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -266,6 +281,8 @@ def _create_server(url: URL) -> None:
     engine = _engine(url)
     try:
         with engine.connect() as connection, connection.begin():
+            # it idles while another connection makes the tables, on a far server for longer than others may
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             one_at_a_time(connection)
             if not inspect(connection).has_table(tables.schema.name):
                 _create_tables(url)
@@ -292,7 +309,7 @@ def _upgrade(connection: Connection, step: Callable[[Connection], None], version
 
 
 def _may_pass(error: exc.DBAPIError) -> bool:
-    """Whether trying again may help: locks, deadlocks, a connection or a server that went away."""
+    """Whether trying again may help: locks, deadlocks, a connection or a server that went away or fails over."""
     if error.connection_invalidated:
         return True
     state = getattr(error.orig, "sqlstate", None)

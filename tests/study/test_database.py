@@ -8,10 +8,13 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+import sqlalchemy
+from sqlalchemy import NullPool, select, text
 
 from nasmod.errors import StorageError, StudyError
 from nasmod.study import Database, create_or_join, open_study, read, tables
@@ -128,6 +131,53 @@ def test_an_unreachable_server_is_refused_without_its_password():
     with pytest.raises(StorageError, match="cannot be used") as caught:
         Database.open("postgresql+psycopg://me:secret@127.0.0.1:9/x")
     assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_is_away_is_waited_for_by_who_knows_that_it_was_there():
+    began = time.monotonic()
+    with pytest.raises(StorageError, match="cannot be used"):
+        Database.open("postgresql+psycopg://me@127.0.0.1:9/x", retry_seconds=0.5)
+    assert 0.5 < time.monotonic() - began < 10
+
+
+def test_a_file_that_is_not_there_is_not_waited_for(tmp_path: Path):
+    began = time.monotonic()
+    with pytest.raises(StorageError, match="No database at"):
+        Database.open(str(tmp_path / "a.db"), retry_seconds=60.0)
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.slow
+def test_a_server_that_may_only_be_read_for_a_while_is_waited_for(empty_postgresql: str):
+    """As in a failover; a person is told at once. The server's words hold for connections made after them."""
+    database = Database.create(empty_postgresql)
+    name = database.engine.url.database
+    administrator = sqlalchemy.create_engine(empty_postgresql, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+
+    def writable(is_writable: bool) -> None:
+        with administrator.connect() as connection:
+            connection.execute(text("SET default_transaction_read_only = off"))
+            connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = {not is_writable}"))
+
+    def write() -> None:
+        database.transact(lambda connection: connection.execute(tables.schema.update().values(version=2)))
+
+    writable(False)
+    database.close()
+    with database.at_once(), pytest.raises(StorageError, match="read-only"):
+        write()
+    again = threading.Timer(1.0, writable, [True])
+    again.start()
+    write()
+    again.join()
+    database.close()
+
+
+@pytest.mark.slow
+def test_tables_may_take_longer_to_make_than_a_transaction_may_idle(monkeypatch, empty_postgresql: str):
+    """As on a server far away: the connection that keeps others from making them idles all the while."""
+    monkeypatch.setattr("nasmod.study.database.SESSION", ("SET idle_in_transaction_session_timeout = '100ms'",))
+    Database.create(empty_postgresql).close()
 
 
 def test_a_copy_is_sound_while_others_write(tmp_path: Path):

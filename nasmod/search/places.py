@@ -90,17 +90,20 @@ class LocalWorker:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
-            self.log.touch()
+            log = self.log.open("ab")
         except OSError as error:
             raise StudyError(f"The workers' log '{self.log}' cannot be written: {error.strerror}.") from error
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "nasmod.search.worker"],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=environment,
-            )
+        try:
+            with log:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "nasmod.search.worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                )
+        except OSError as error:
+            raise StudyError(f"A worker's process cannot be started: {error.strerror}.") from error
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it died at once: `watch` says so
             self.process.stdin.write((self.orders.to_json() + "\n").encode())
@@ -148,9 +151,11 @@ class LocalWorker:
             self.process.kill()
             self.process.wait()
         self._close()
-        if self.process.returncode != 0:
-            with contextlib.suppress(StorageError):  # then its lease runs out
-                self.on_death(self.orders.name, None)
+
+    def bury(self) -> None:
+        """Take what it held, unless it has handed that back."""
+        if self.process is not None and self.process.returncode != 0:
+            self.on_death(self.orders.name, None)
 
     def _close(self) -> None:
         if self.process is not None and self.process.stdin is not None and not self.process.stdin.closed:
@@ -198,6 +203,9 @@ class Machine:
         deadline = time.monotonic() + ENDING_SECONDS
         for worker in self.workers:
             worker.wait(deadline)
+        with contextlib.suppress(StorageError):  # the database is away, for all of them: their leases run out
+            for worker in self.workers:
+                worker.bury()
 
 
 def start_workers(
@@ -214,11 +222,15 @@ def start_workers(
         return recovery.bury(study.database, study.id, name, how)
 
     machine = Machine()
-    for index, device in enumerate(devices(workers, study.workers_per_device)):
-        log = (logs / f"{processes.machine()}-{os.getpid()}-worker-{index}.log").absolute()
-        orders = Orders.of(study, device, beat_seconds, checkpoint_seconds)
-        orders = dataclasses.replace(orders, log=str(log))
-        worker = LocalWorker(orders, log, on_death)
-        machine.workers.append(worker)
-        worker.start()
+    try:
+        for index, device in enumerate(devices(workers, study.workers_per_device)):
+            log = (logs / f"{processes.machine()}-{os.getpid()}-worker-{index}.log").absolute()
+            orders = Orders.of(study, device, beat_seconds, checkpoint_seconds)
+            orders = dataclasses.replace(orders, log=str(log))
+            worker = LocalWorker(orders, log, on_death)
+            machine.workers.append(worker)
+            worker.start()
+    except BaseException:
+        machine.end()
+        raise
     return machine

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from nasmod.errors import NasmodError, StudyError
+from nasmod.errors import NasmodError, StorageError, StudyError
 from nasmod.search.candidate import CHECKPOINT_SECONDS
 from nasmod.search.context import Context
 from nasmod.search.places import ENDING_SECONDS, QUICK_DEATH_SECONDS, QUICK_DEATHS, THREADS
@@ -35,6 +35,7 @@ except ImportError as error:
     raise StudyError("--engine ray needs Ray: pip install 'nasmod[ray]'") from error
 
 REACHED_SECONDS = 5.0  # Ray itself tries an address for minutes
+OPENING_SECONDS = 120.0  # for a database that is away; out of an actor's machine's reach, it is for good, and told
 PORT = 6379  # Ray's own, where an address names none
 NONE_SEEN = ("auto", "local")  # addresses that name no machine
 
@@ -70,7 +71,7 @@ class Actor:
         if orders.device == "cuda":
             orders = dataclasses.replace(orders, device=f"cuda:{os.environ.get('CUDA_VISIBLE_DEVICES', '0')}")
         try:
-            worker = self.worker = ActorWorker.of(orders)
+            worker = self.worker = ActorWorker.of(orders, OPENING_SECONDS)
             working = ThreadPoolExecutor(1).submit(worker.run)
             while not worker.halted.is_set():
                 with suppress(TimeoutError):
@@ -123,12 +124,11 @@ class RayWorker:
         if words is not None:
             raise StudyError(f"A worker cannot work: {words}")
         self.end()
+        self.bury(None)
 
     def end(self) -> None:
         """End its process, which has handed back what it held, or is not going to."""
-        if self.actor is not None:
-            ray.kill(self.actor, no_restart=True)
-            self.bury(None)
+        ray.kill(self.actor, no_restart=True)
         self.actor = self.call = None
 
     def bury(self, how: str | None) -> int:
@@ -177,8 +177,12 @@ class Cluster:
         if asked:
             ray.wait(asked, num_returns=len(asked), timeout=ENDING_SECONDS)
         try:
-            for worker in self.workers:
+            living = [worker for worker in self.workers if worker.actor is not None]
+            for worker in living:
                 worker.end()
+            with suppress(StorageError):  # the database is away, for all of them: their leases run out
+                for worker in living:
+                    worker.bury(None)
         finally:
             if self.connected_here:
                 ray.shutdown()

@@ -19,7 +19,7 @@ from nasmod.search.candidate import CHECKPOINT_SECONDS
 from nasmod.search.context import Context, bring_to_life
 from nasmod.search.controller import TICK_SECONDS, Controller
 from nasmod.search.places import Place
-from nasmod.search.worker import ENDING_RETRY_SECONDS
+from nasmod.search.worker import ENDING_RETRY_SECONDS, ending_signals
 from nasmod.study import Database, Record, Status, StoredStudy, processes, stored
 from nasmod.study.processes import Process
 from nasmod.study.watch import LEASE_SECONDS
@@ -52,7 +52,7 @@ def run(
     """Search until the study has ended; returns the reason in words.
 
     `engine` is where workers run: ``local``, or ``ray`` for the Ray cluster at `address`.
-    SIGINT and SIGTERM end it early: the workers hand their candidates back, and `KeyboardInterrupt` is raised.
+    SIGINT, SIGTERM and SIGHUP end it early: the workers hand their candidates back, and `KeyboardInterrupt` is raised.
     Raises a `NasmodError` when the data have changed or no worker can work.
     """
     if stored.status(study).state == "ended":
@@ -122,7 +122,7 @@ def log_folder(study: StoredStudy) -> Path:
 
 @contextmanager
 def _interruptible(database: Database) -> Iterator[Asked]:
-    """A flag that SIGINT and SIGTERM set, instead of breaking into a transaction; the old handlers come back.
+    """A flag that the signals to end set, instead of breaking into a transaction; the old handlers come back.
 
     Who is asked to end waits no longer for a database that is away.
     """
@@ -135,7 +135,7 @@ def _interruptible(database: Database) -> Iterator[Asked]:
         asked.set()
         database.retry_seconds = ENDING_RETRY_SECONDS
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handler) for number in ending_signals()}
     try:
         yield asked
     finally:

@@ -1,8 +1,8 @@
 """A worker: a process that claims candidates, trains them one by one, and knows nothing of the other workers.
 
 It is started by `nasmod.search.places` with its orders as one line of JSON on standard input, and ends when the study
-has ended, when it is asked to (SIGTERM, SIGINT: the candidate is handed back with its checkpoint), or when the process
-that started it is gone (its standard input closes).
+has ended, when it is asked to (by one of `ending_signals`: the candidate is handed back with its checkpoint), or when
+the process that started it is gone (its standard input closes).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from nasmod.search.candidate import CHECKPOINT_SECONDS, CandidateTraining, HandB
 from nasmod.search.context import Context, bring_to_life
 from nasmod.study import Database, StoredStudy, candidates, files, open_study, processes, stored
 from nasmod.study.candidates import Claim, ClaimLost
+from nasmod.study.database import RETRY_SECONDS
 from nasmod.study.processes import Process
 
 IDLE_SECONDS, LONGEST_IDLE_SECONDS = 0.1, 1.0  # between two looks at an empty queue, longer each time
@@ -102,11 +103,14 @@ class Worker:
         self.training: CandidateTraining | None = None
 
     @classmethod
-    def of(cls, orders: Orders) -> Self:
-        """A worker ready to `run`. Raises `NasmodError` when the study cannot be worked on from here."""
+    def of(cls, orders: Orders, retry_seconds: float = RETRY_SECONDS) -> Self:
+        """A worker ready to `run`. Raises `NasmodError` when the study cannot be worked on from here.
+
+        Its supervisor has seen the database: a worker that finds it away waits for it, `retry_seconds` at most.
+        """
         torch.set_num_threads(orders.threads)
         registry.allow(orders.allowed)  # what its supervisor may execute, a worker may: it decides nothing itself
-        database = Database.open(orders.storage)
+        database = Database.open(orders.storage, retry_seconds)
         study = open_study(database, orders.study)
         context = bring_to_life(study.study)
         stored.check_data(study, context.dataset.fingerprint)
@@ -204,15 +208,21 @@ class Worker:
         os._exit(HUNG)
 
 
+def ending_signals() -> list[signal.Signals]:
+    """What asks a process to end; SIGHUP (its terminal closed) unless it was started to outlive that, as by nohup."""
+    asking = [signal.SIGINT, signal.SIGTERM]
+    return asking if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [*asking, signal.SIGHUP]
+
+
 def main() -> None:
     """Entry of the process: orders on standard input, what happens on standard error."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     orders = Orders.from_json(sys.stdin.readline())
     try:
-        worker = Worker.of(orders)
-        signal.signal(signal.SIGTERM, worker.ask_to_end)
-        signal.signal(signal.SIGINT, worker.ask_to_end)
         threading.Thread(target=_end_with_parent, daemon=True).start()
+        worker = Worker.of(orders)  # a signal just ends who waits for the database here: it holds nothing yet
+        for number in ending_signals():
+            signal.signal(number, worker.ask_to_end)
         worker.run()
     except NasmodError as error:
         log.error("%s", error)

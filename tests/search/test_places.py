@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from nasmod.errors import StudyError
+from nasmod.errors import StorageError, StudyError
 from nasmod.search import hardware
-from nasmod.search.places import THREADS, LocalWorker, devices, start_workers
+from nasmod.search.places import THREADS, LocalWorker, Machine, devices, start_workers
 from nasmod.search.run import check_engine
-from nasmod.search.worker import Orders
+from nasmod.search.worker import USER_ERROR, Orders
 from nasmod.study import open_study, processes
 from tests.search.test_run import wait_until
 
@@ -164,6 +165,66 @@ def begin(tmp_path) -> Iterator[Callable[[str], LocalWorker]]:
     yield start
     for worker in begun:
         worker.wait(0.0)
+
+
+def test_a_worker_of_a_file_that_is_not_there_says_so_at_once(begin):
+    worker = begin("cpu")
+    assert worker.process is not None
+    assert worker.process.wait(60) == USER_ERROR
+    with pytest.raises(StudyError, match="A worker cannot work: No database at"):
+        worker.watch(more_to_do=True)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, "its supervisor is gone"])
+def test_a_worker_waits_for_a_server_that_is_away_until_it_is_asked_to_end(tmp_path, how):
+    orders = Orders("", "postgresql+psycopg://me@127.0.0.1:9/x", "none", "cpu", 1, 1.0)
+    worker = LocalWorker(orders, tmp_path / "log", lambda name, how: 0)
+    worker.start()
+    assert worker.process is not None
+    assert worker.process.stdin is not None
+    try:
+        wait_until(lambda: "the database is away or busy, trying again" in worker.log.read_text())
+        worker.watch(more_to_do=True)  # nobody takes it for one that cannot work
+        if isinstance(how, signal.Signals):
+            worker.process.send_signal(how)
+        else:
+            worker.process.stdin.close()
+        assert worker.process.wait(20) == -(how if isinstance(how, signal.Signals) else signal.SIGTERM)
+    finally:
+        worker.wait(0.0)
+
+
+def test_a_machine_that_cannot_start_all_its_workers_ends_those_that_it_started(make_study, start, tmp_path):
+    stored, _ = start(make_study())
+    (tmp_path / "logs" / f"{processes.machine()}-{os.getpid()}-worker-1.log").mkdir(parents=True)
+    with pytest.raises(StudyError, match=r"worker-1\.log' cannot be written: Is a directory"):
+        start_workers(stored, 2, 0.5, tmp_path / "logs")
+    children = subprocess.run(["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True)
+    assert "nasmod.search.worker" not in children.stdout
+    assert not processes.at_work(stored.database, stored.id)
+
+
+def test_a_process_that_cannot_be_started_is_told_in_one_line(monkeypatch, make_study, start, tmp_path):
+    stored, _ = start(make_study())
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(StudyError, match=r"^A worker's process cannot be started: No such file or directory\.$"):
+        start_workers(stored, 2, 0.5, tmp_path / "logs")
+
+
+def test_a_machine_that_ends_without_its_database_tries_it_for_one_worker_only(tmp_path):
+    tried = []
+
+    def on_death(name: str, how: str | None) -> int:
+        tried.append(name)
+        raise StorageError("The database is away.")
+
+    orders = Orders("", str(tmp_path / "none.db"), "none", "cpu", 1, 1.0)
+    machine = Machine([LocalWorker(orders, tmp_path / f"{index}.log", on_death) for index in range(3)])
+    for worker in machine.workers:
+        worker.start()
+    machine.end()
+    assert len(tried) == 1
+    assert all(worker.process is not None and worker.process.returncode for worker in machine.workers)
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="this system shows no environments")

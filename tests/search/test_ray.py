@@ -120,6 +120,39 @@ def workers_at_work(stored_study) -> list[processes.Seen]:
     return [seen for seen in every if seen.process.role == "worker" and seen.candidate is not None]
 
 
+@pytest.fixture
+def connected(cluster) -> Iterator[None]:
+    """This process is connected to the cluster."""
+    import ray
+
+    ray.init(address=cluster, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.slow
+def test_a_cluster_that_ends_without_its_database_kills_every_actor_nevertheless(
+    make_study, start, connected, tmp_path
+):
+    import ray
+    from ray.exceptions import ActorDiedError
+
+    from nasmod.search.ray import start_workers
+
+    stored_study, _ = start(make_study())
+    place = start_workers(stored_study, 2, 0.5, tmp_path / "logs")
+    wait_until(lambda: len(processes.at_work(stored_study.database, stored_study.id)) == 2, seconds=300)
+    actors = [worker.actor for worker in place.workers]
+    assert len(actors) == 2
+    stored_study.database.close()
+    for path in tmp_path.glob("small.db*"):
+        path.rename(tmp_path / f"moved{path.name}")
+    place.end()
+    for actor in actors:
+        with pytest.raises(ActorDiedError):
+            ray.get(actor.end.remote(), timeout=60)
+
+
 @pytest.mark.slow
 def test_an_actor_killed_is_started_again_and_its_candidate_trained_by_another(make_study, start, search):
     stored_study, _ = start(make_study(trials=3, epochs=40))

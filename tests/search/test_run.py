@@ -34,12 +34,12 @@ if __name__ == "__main__":
 """
 
 
-def search(folder: Path, lease_seconds: float = 4.0) -> subprocess.Popen[str]:
+def search(folder: Path, *command: str, lease_seconds: float = 4.0) -> subprocess.Popen[str]:
     """A search of the study in `folder` as a process group of its own."""
     script = folder / "search.py"
     script.write_text(SEARCH)
     return subprocess.Popen(
-        [sys.executable, str(script), str(folder / "small.db"), str(lease_seconds)],
+        [*command, sys.executable, str(script), str(folder / "small.db"), str(lease_seconds)],
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -89,11 +89,12 @@ def test_a_study_trains_exactly_its_budget_and_more_when_it_is_raised(make_study
     check_invariants(stored, 6)
 
 
-def test_asked_to_end_it_hands_back_within_seconds_and_goes_on_later(make_study, start, tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_asked_to_end_it_hands_back_within_seconds_and_goes_on_later(make_study, start, tmp_path, how):
     stored, context = start(make_study(trials=3, epochs=60))
     process = search(tmp_path)
     wait_until(lambda: any(len(record.curve) > 2 for record in records.read_records(stored)))
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, how)  # as a terminal does: to supervisor and workers alike
     out, _ = process.communicate(timeout=60)
     assert out.strip() == "interrupted"
     found = records.read_records(stored)
@@ -101,6 +102,17 @@ def test_asked_to_end_it_hands_back_within_seconds_and_goes_on_later(make_study,
     assert all(record.attempts == 0 for record in found if record.state == "queued")
     run(stored, workers=2, context=context)
     check_invariants(stored, 3)
+
+
+@pytest.mark.slow
+def test_started_to_outlive_its_terminal_it_does(make_study, start, tmp_path):
+    stored, _ = start(make_study(trials=2, epochs=60))
+    process = search(tmp_path, "nohup")
+    wait_until(lambda: any(len(record.curve) > 2 for record in records.read_records(stored)))
+    os.killpg(process.pid, signal.SIGHUP)
+    out, _ = process.communicate(timeout=120)
+    assert "2 candidates were trained" in out
+    check_invariants(stored, 2)
 
 
 def test_a_kind_that_always_fails_ends_the_study_with_the_reason(make_study, start, tmp_path):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from nasmod.search.context import bring_to_life
+from nasmod.search.places import start_workers
 from nasmod.study import Database, Proposal, candidate_key, candidates, create_or_join, processes, records, recovery
 from nasmod.study.database import copy
 from nasmod.study.stored import raise_budget, status
@@ -122,6 +123,25 @@ def test_a_server_that_restarts_and_goes_away_for_a_minute_costs_nothing(
             assert [point["epoch"] for point in record.curve] == list(range(1, len(record.curve) + 1))
     assert status(stored).running == 0
     assert "Traceback" not in logs_of(tmp_path)
+    database.close()
+
+
+@pytest.mark.slow
+def test_a_worker_that_starts_while_the_server_is_away_works_when_it_is_back(make_study, postgresql_cluster, tmp_path):
+    study = make_study()
+    database = Database.create(postgresql_cluster.url)
+    stored = create_or_join(database, study, bring_to_life(study).dataset.fingerprint, {})
+    postgresql_cluster.stop("fast")
+    machine = start_workers(stored, 1, 0.5, tmp_path / "logs")
+    try:
+        (worker,) = machine.workers
+        wait_until(lambda: "trying again" in logs_of(tmp_path), worker.process)
+        postgresql_cluster.start()
+        wait_until(lambda: workers_of(stored) == {worker.orders.name}, worker.process)
+    finally:
+        machine.end()
+    assert worker.process.returncode == 0
+    assert not workers_of(stored)
     database.close()
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -70,19 +71,16 @@ class CandidateTraining:
             self._train()
         except HandBack:
             self.interruptible = False
-            candidates.hand_back(self.database, self.held, *self.snapshot)
+            with self._storing():
+                candidates.hand_back(self.database, self.held, *self.snapshot)
         except (StorageFullError, ArtifactError) as error:  # stored as soon as there is space for so little
-            self.interruptible = False
-            candidates.fail(self.database, self.held, str(error))
+            self._fail(str(error))
         except (ClaimLost, StorageError):
             raise
         except TrainingFailed as failure:
-            self.interruptible = False
-            candidates.fail(self.database, self.held, failure.reason)
+            self._fail(failure.reason)
         except (Exception, SystemExit) as error:  # whatever a user's code raises is this candidate's failure, in words
-            self.interruptible = False
-            reason = f"{type(error).__name__}: {_first_line(error)}"
-            candidates.fail(self.database, self.held, reason, traceback.format_exc())
+            self._fail(f"{type(error).__name__}: {_first_line(error)}", traceback.format_exc())
 
     def give_back(self) -> None:
         """Hand the candidate back from another thread than the one that trains it, whose work is then dropped."""
@@ -90,7 +88,25 @@ class CandidateTraining:
             candidates.hand_back(self.database, self.held, *self.snapshot)
         self.lost.set()
 
+    def _fail(self, reason: str, detail: str = "") -> None:
+        self.interruptible = False
+        with self._storing():
+            candidates.fail(self.database, self.held, reason, detail)
+
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
+        """Within it nothing hangs: how long the database or a place for files takes is no candidate's fault."""
+        self.progressed_at = math.inf
+        try:
+            yield
+        finally:
+            self.progressed_at = time.monotonic()
+
     def _train(self) -> None:
+        with self._storing():
+            self.held = candidates.with_checkpoint(self.database, self.held)
+        self.rung_results = list(self.held.rung_results)
+        self.snapshot = self.held.curve, self.held.checkpoint
         self.settings = TrainingSettings.model_validate(
             {**self.context.study.training.model_dump(), **self.held.proposal.settings}
         )
@@ -108,8 +124,8 @@ class CandidateTraining:
 
         def on_epoch(epoch: Epoch) -> str | None:
             self.interruptible = False
-            reason = self._report(epoch, network, cheap)
             self.progressed_at = time.monotonic()
+            reason = self._report(epoch, network, cheap)
             self.interruptible = reason is None and epoch.number < self.settings.epochs
             return reason
 
@@ -124,6 +140,7 @@ class CandidateTraining:
             checkpoint=self.held.checkpoint,
         )
         self.interruptible = False
+        self.progressed_at = time.monotonic()
         costly = self.rung_measured if result.stopped else self._measure(network, rung=False)
         values, errors = _joined(cheap, costly)
         stored = {
@@ -136,15 +153,17 @@ class CandidateTraining:
             "seed": self.seed,
         }
         left = 1 - len(result.curve) / self.settings.epochs
-        candidates.finish(
-            self.database,
-            self.held,
-            stored,
-            self.context.objective.values(values),
-            stopped=result.stopped,
-            fraction_left=left if result.stopped else 0.0,
-            weights=None if result.stopped else save_weights(network),
-        )
+        weights = None if result.stopped else save_weights(network)
+        with self._storing():
+            candidates.finish(
+                self.database,
+                self.held,
+                stored,
+                self.context.objective.values(values),
+                stopped=result.stopped,
+                fraction_left=left if result.stopped else 0.0,
+                weights=weights,
+            )
 
     def _report(self, epoch: Epoch, network: Network, cheap: Measured) -> str | None:
         """After each epoch: tell the database, compare at a rung, keep what a hand-back needs."""
@@ -157,9 +176,11 @@ class CandidateTraining:
             self.snapshot, self.snapshot_at = (epoch.curve, epoch.state()), now
         if due:
             self.checkpoint_at = now
-        others = candidates.report(
-            self.database, self.held, epoch.curve, epoch.validation_accuracy, rung, self.snapshot[1] if due else None
-        )
+        checkpoint = self.snapshot[1] if due else None
+        with self._storing():
+            others = candidates.report(
+                self.database, self.held, epoch.curve, epoch.validation_accuracy, rung, checkpoint
+            )
         reason = None
         if rung is not None and self.rule is not None:
             self.rung_results.append(rung)

@@ -56,6 +56,7 @@ class Controller:
         self._exhausted: str | None = None
         self._listed: list[tuple[str, Proposal]] | None = None
         self._swept_at = 0
+        self._draws = 0  # in a row that brought no new candidate
         self._blind: dict[int, tuple[Record, Record]] = {}  # id -> a record, and what a strategy may see of it
 
     def tick(self) -> Status:
@@ -77,6 +78,9 @@ class Controller:
             if reason is not None:
                 stored.move_on(self.study, "searching", "repeating", reason, status)
                 moved = True
+        elif self._reason_to_end(status) is None and self._open({"queued"}, {"search"}):
+            stored.search_on(self.study)
+            moved = True
         elif not self._open({"running"}, {"search"}):
             self._file_repeats()
             if not self._open({"queued", "running"}, {"repeat", "reference"}):
@@ -123,7 +127,8 @@ class Controller:
     def _reason_to_end(self, status: Status) -> str | None:
         if status.failures_in_row >= stored.FAILURES_IN_ROW:
             failed = [record for record in self.reader.read() if record.state == "failed"]
-            return f"{stored.FAILURES_IN_ROW} candidates failed in a row; the last: {failed[-1].reason}"
+            if failed:  # else they were queued again since the status was read
+                return f"{stored.FAILURES_IN_ROW} candidates failed in a row; the last: {failed[-1].reason}"
         if status.hours is not None and status.seconds >= status.hours * 3600:
             return f"{status.hours:g} hours are over; {status.trained} candidates were trained"
         if status.trained >= status.budget:
@@ -143,20 +148,23 @@ class Controller:
             queued = sum(record.state == "queued" and record.role == "search" for record in known)
             if queued >= wanted:
                 return None
-            self._exhausted = self._exhausted or self._file_one(known)
+            self._exhausted = self._exhausted or self._file_one(known, began + FILLING_SECONDS)
             if self._exhausted is not None:
                 busy = any(record.role == "search" and record.state in ("queued", "running") for record in known)
                 return None if busy else self._exhausted
         return None
 
-    def _file_one(self, known: Sequence[Record]) -> str | None:
-        """File one new proposal; None, or why there is none."""
+    def _file_one(self, known: Sequence[Record], deadline: float = math.inf) -> str | None:
+        """File one new proposal, if it is found before the deadline (monotonic); None, or why there is none."""
         seen = {record.key for record in known}
         blind = self._without_test(known)
-        for attempt in range(DRAWS_WITHOUT_A_NEW_ONE):
+        while self._draws < DRAWS_WITHOUT_A_NEW_ONE:
+            if self._draws and time.monotonic() >= deadline:
+                return None  # the next tick goes on
+            self._draws += 1
             proposals = stored.proposals(self.study)
             strategy = strategies.make(self.study.study, self.context.space, proposals)
-            if attempt < DRAWS_OF_THE_STRATEGY:
+            if self._draws <= DRAWS_OF_THE_STRATEGY:
                 proposal = strategy.propose(blind, 1)[0]
             elif (listed := self._all_of_a_small_space()) is not None:
                 left = [proposal for key, proposal in listed if key not in seen]
@@ -173,6 +181,7 @@ class Controller:
             near = next((record.parameters for record in known if record.key == proposal.parent), None)
             parameters = self.context.space.encode(proposal.topology, proposal.settings, near)
             if candidates.propose(self.study.database, self.study.id, key, proposal, parameters, drawn_at=proposals):
+                self._draws = 0
                 return None
         return f"exhausted: {DRAWS_WITHOUT_A_NEW_ONE:,} proposals in a row brought no new candidate"
 

@@ -23,7 +23,7 @@ from nasmod.modules import Shape
 from nasmod.networks.flops import Params, module_flops
 from nasmod.study.definition import Plugin
 
-SECONDS = 10.0  # for one module, without memory and without numbers: usually milliseconds
+SECONDS = 5.0  # for one module, without memory and without numbers: usually milliseconds; less than half a lease
 log = logging.getLogger("nasmod.counting")
 
 

@@ -33,6 +33,8 @@ def stop(
     while wait and status.state in ("draining", "halting"):
         if on_progress is not None:
             on_progress(status)
+        # a write: who waits with the workers for a database that is held up takes their silence for no proof
+        stored.move_on(study, status.state, status.state, None)
         before = time.monotonic() + lease_seconds / 2
         for candidate, (token, beat) in watch.expired(recovery.running(study.database, study.id)).items():
             recovery.sweep(study.database, candidate, token, beat, before)

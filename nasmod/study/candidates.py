@@ -109,8 +109,8 @@ def claim(
 
     `worker` names one process and one claim at a time, so that a claim whose acknowledgement was lost is found again.
     `if_free` gives up at once where another holds the study's row: dozens of idle workers in line for it would keep the
-    controller from filing what they wait for.
-    A checkpoint that is not to be had any more is forgotten: the candidate is trained from its beginning.
+    controller from filing what they wait for. A checkpoint outside the database is still to be fetched
+    (`with_checkpoint`), which may take long: whoever claims gives signs of life meanwhile.
     """
 
     skip = if_free
@@ -175,10 +175,35 @@ def claim(
         return _claim_of(connection, claimed, row.artifacts)
 
     try:
-        held = database.transact(work)
+        return database.transact(work)
     except DAMAGED as error:
         raise StorageError(f"A queued candidate in the database is damaged: {error}") from error
-    return held if held is None or held.artifacts is None else _with_checkpoint(database, held)
+
+
+def with_checkpoint(database: Database, held: Claim) -> Claim:
+    """A claim with its checkpoint, if that lies outside the database. Raises `ClaimLost`.
+
+    One that is not to be had any more is forgotten: the candidate is trained from its beginning.
+    """
+    if held.artifacts is None or not held.curve:
+        return held
+    try:
+        checkpoint = files.fetch(database, held.artifacts, held.id, "checkpoint")
+    except (ArtifactError, StorageFullError) as error:
+        log.warning("training %s from its beginning: %s", held.key[:8], error)
+        checkpoint = None
+    if checkpoint is not None:
+        return replace(held, checkpoint=checkpoint)
+
+    def work(connection: Connection) -> None:
+        fence(connection, held, curve="[]", checkpoint=0)
+        files.remove(connection, held.id, "checkpoint", held.artifacts)
+        connection.execute(delete(rungs).where(rungs.c.candidate == held.id))
+        if held.trial is not None:
+            projection.delete_from_step(connection, held.trial, 0)
+
+    database.transact(work)
+    return replace(held, curve=(), rung_results=())
 
 
 def waiting(database: Database, study: int) -> tuple[str, bool]:
@@ -211,8 +236,9 @@ def report(
         values: dict[str, Any] = {"curve": json.dumps(list(curve))}
         if file is not None:
             values["checkpoint"] = epoch
-            files.write(connection, held.id, "checkpoint", file)
         study = fence(connection, held, **values)
+        if file is not None:
+            files.write(connection, held.id, "checkpoint", file)
         if held.trial is not None and score is not None:
             projection.report(connection, held.trial, epoch, score)
         if rung is None:
@@ -246,11 +272,11 @@ def finish(
     Raises `ClaimLost`, and where the weights find no space `StorageFullError`, no way `ArtifactError`.
     """
     file = _upload(database, held, "weights", weights)
+    digest = None if file is None else files.digest(file)
 
     def work(connection: Connection) -> None:
         if _already_ended(connection, held):
             return
-        digest = files.write(connection, held.id, "weights", file) if file is not None else None
         searched = select(studies.c.seconds).where(studies.c.id == candidates.c.study).scalar_subquery()
         study = fence(
             connection,
@@ -262,8 +288,11 @@ def finish(
             checkpoint=0,
             ended_at=searched,
         )
+        if file is not None:
+            files.write(connection, held.id, "weights", file)
         files.remove(connection, held.id, "checkpoint", held.artifacts)
-        failures = (studies.c.id == study) & (studies.c.failures_in_row != 0)  # else the row is left to those who claim
+        # else the row is left to those who claim; a search that failures have ended keeps their number, for `reopen`
+        failures = (studies.c.id == study) & (studies.c.failures_in_row != 0) & (studies.c.state == "searching")
         connection.execute(update(studies).where(failures).values(failures_in_row=0))
         if held.trial is not None:
             attributes = {**result["measures"], **({"reason": stopped} if stopped else {})}
@@ -303,7 +332,8 @@ def hand_back(database: Database, held: Claim, curve: Sequence[Mapping[str, floa
         file = None
 
     def work(connection: Connection) -> None:
-        row = connection.execute(select(candidates).where(candidates.c.id == held.id)).first()
+        # locked: a commit of this very call that is still under way is waited for
+        row = connection.execute(select(candidates).where(candidates.c.id == held.id).with_for_update()).first()
         if row is None:
             raise ClaimLost(f"the study of candidate {held.id} was deleted")
         if row.token == held.token + 1 and row.state != "running":
@@ -311,8 +341,9 @@ def hand_back(database: Database, held: Claim, curve: Sequence[Mapping[str, floa
         values: dict[str, Any] = {"curve": json.dumps(list(curve))}
         if file is not None:
             values["checkpoint"] = len(curve)
-            files.write(connection, held.id, "checkpoint", file)
         fence(connection, held, state="queued", token=held.token + 1, attempts=row.attempts - 1, **values)
+        if file is not None:
+            files.write(connection, held.id, "checkpoint", file)
         if held.trial is not None:
             projection.wait(connection, held.trial)
 
@@ -363,34 +394,8 @@ def _keep(
         return database.transact(work, wait_for_space=wait_for_space or not isinstance(file, bytes))
     except ClaimLost:
         if isinstance(file, Uploaded):
-            files.withdraw(file)
+            files.withdraw(database, file)
         raise
-
-
-def _with_checkpoint(database: Database, held: Claim) -> Claim | None:
-    """A claim with its checkpoint from outside the database; from the first epoch, if it cannot be had."""
-    if not held.curve:
-        return held
-    try:
-        checkpoint = files.fetch(database, held.artifacts, held.id, "checkpoint")
-    except (ArtifactError, StorageFullError) as error:
-        log.warning("training %s from its beginning: %s", held.key[:8], error)
-        checkpoint = None
-    if checkpoint is not None:
-        return replace(held, checkpoint=checkpoint)
-
-    def work(connection: Connection) -> None:
-        fence(connection, held, curve="[]", checkpoint=0)
-        files.remove(connection, held.id, "checkpoint", held.artifacts)
-        connection.execute(delete(rungs).where(rungs.c.candidate == held.id))
-        if held.trial is not None:
-            projection.delete_from_step(connection, held.trial, 0)
-
-    try:
-        database.transact(work)
-    except ClaimLost:
-        return None
-    return replace(held, curve=(), rung_results=())
 
 
 def _claim_of(connection: Connection, row: Row[Any], place: str | None) -> Claim:
@@ -432,7 +437,8 @@ def fence(connection: Connection, held: Claim, **values: Any) -> int:
 def _already_ended(connection: Connection, held: Claim) -> bool:
     """Whether this very claim ended its candidate before: the commit went through, its acknowledgement did not."""
     mine = (candidates.c.id == held.id) & (candidates.c.study == held.study)
-    row = connection.execute(select(candidates.c.token, candidates.c.state).where(mine)).first()
+    # locked: a commit of this very call that is still under way is waited for
+    row = connection.execute(select(candidates.c.token, candidates.c.state).where(mine).with_for_update()).first()
     if row is None:
         raise ClaimLost(f"the study of candidate {held.id} was deleted")
     return bool(row.token == held.token and row.state in ENDED)

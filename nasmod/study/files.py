@@ -66,25 +66,37 @@ def upload(announced: Uploaded, content: bytes) -> Uploaded:
     return replace(announced, sha256=hashlib.sha256(content).hexdigest(), replaced=tuple(removed))
 
 
-def withdraw(uploaded: Uploaded) -> None:
-    """Remove what was uploaded for a claim that holds no longer: its row may have been swept already."""
-    discard(uploaded.place, [uploaded.id])
+def withdraw(database: Database, uploaded: Uploaded) -> None:
+    """Remove what was uploaded for a claim that holds no longer: its row may have been swept already.
+
+    What is kept is left alone: then a commit went through whose acknowledgement was lost.
+    """
+    kept = select(artifacts.c.kept).where(artifacts.c.id == uploaded.id)
+    if not database.read(lambda connection: connection.scalar(kept)):
+        discard(uploaded.place, [uploaded.id])
 
 
-def write(connection: Connection, candidate: int, name: FileName, content: bytes | Uploaded) -> str:
-    """Store a file, or keep one that was uploaded, in place of an older one of the same name; returns its SHA-256."""
+def digest(content: bytes | Uploaded) -> str:
+    """The SHA-256 of a file that is about to be written."""
+    return content.sha256 if isinstance(content, Uploaded) else hashlib.sha256(content).hexdigest()
+
+
+def write(connection: Connection, candidate: int, name: FileName, content: bytes | Uploaded) -> None:
+    """Store a file, or keep one that was uploaded, in place of an older one of the same name.
+
+    The claim is fenced before: who holds the candidate's row is seen to live, however long the file takes.
+    """
     if isinstance(content, Uploaded):
         remove(connection, candidate, name, content.place)
         kept = artifacts.c.id == content.id
         connection.execute(update(artifacts).where(kept).values(kept=True, sha256=content.sha256))
         if content.replaced:
             connection.execute(delete(artifacts).where(artifacts.c.id.in_(content.replaced), ~artifacts.c.kept))
-        return content.sha256
+        return
     remove(connection, candidate, name, None)
     for number, start in enumerate(range(0, max(len(content), 1), CHUNK_BYTES)):
         part = content[start : start + CHUNK_BYTES]
         connection.execute(insert(tables.chunks).values(candidate=candidate, name=name, number=number, content=part))
-    return hashlib.sha256(content).hexdigest()
 
 
 def read(connection: Connection, candidate: int, name: FileName, sha256: str | None = None) -> bytes | None:

@@ -20,14 +20,16 @@ ATTEMPTS = 2  # a candidate whose second attempt dies with its worker is failed
 def sweep(database: Database, candidate: int, token: int, last_beat: int, before: float = math.inf) -> bool:
     """Take a candidate from a worker that gave no sign of life for a whole lease; False if it has meanwhile.
 
-    It is queued again, or failed when it was its second attempt. Nothing is taken at or after `before` (monotonic
+    It is queued again, or failed when it was its second attempt. A row that is locked is left: its worker writes, and a
+    large file may take it longer than a lease. Nothing is taken at or after `before` (monotonic
     seconds): who had to wait so long for the database has no proof any more, since the workers had to wait too.
     """
 
     def work(connection: Connection) -> bool:
         if time.monotonic() >= before:
             return False
-        row = connection.execute(_with_place().where(candidates.c.id == candidate)).first()
+        free = _with_place().where(candidates.c.id == candidate).with_for_update(of=candidates, skip_locked=True)
+        row = connection.execute(free).first()
         if row is None or (row.state, row.token, row.beat) != ("running", token, last_beat):
             return False
         return _take(connection, row, "no sign of life")
@@ -86,7 +88,8 @@ def retry(database: Database, study: int, keys: Collection[str] | None = None) -
                 )
             )
         if again:
-            reopened = {"state": "searching", "reason": None} if row.state == "ended" else {}
+            over = row.state in ("repeating", "ended")
+            reopened = {"state": "searching", "reason": None} if over else {}
             connection.execute(update(studies).where(studies.c.id == study).values(failures_in_row=0, **reopened))
         return len(queued)
 

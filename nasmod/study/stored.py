@@ -296,6 +296,11 @@ def move_on(
     _update(stored, unchanged, {"state": after, "reason": func.coalesce(studies.c.reason, reason)})
 
 
+def search_on(stored: StoredStudy) -> None:
+    """Back from the finalists' repeats: a candidate was queued again in the moment in which the search ended."""
+    _update(stored, studies.c.state == "repeating", {"state": "searching", "reason": None})
+
+
 def lease(stored: StoredStudy) -> tuple[str | None, int, int]:
     """Who holds the controller's lease, with its token and beat: what another process watches."""
     query = select(studies.c.controller, studies.c.controller_token, studies.c.controller_beat)

@@ -82,7 +82,7 @@ def propose(study: StoredStudy, number: int, drawn_at: int) -> bool:
 def claim(study: StoredStudy, worker: str) -> Claim:
     held = protocol.claim(study.database, study.id, worker, distributions())
     assert held is not None
-    return held
+    return protocol.with_checkpoint(study.database, held)
 
 
 def report(study: StoredStudy, held: Claim, epoch: int, rung: bool = False, checkpoint: bool = False) -> int:
@@ -224,8 +224,9 @@ def recover(study: StoredStudy) -> None:
     database = study.database
     stored.reopen(study)
     stored.raise_budget(study, max(stored.status(study).budget, BUDGET) + 1, None)
-    for candidate, (token, beat) in recovery.running(database, study.id).items():
-        assert recovery.sweep(database, candidate, token, beat)
+    while running := recovery.running(database, study.id):  # one is left while a server still undoes what was killed
+        for candidate, (token, beat) in running.items():
+            recovery.sweep(database, candidate, token, beat)
     for worker in itertools.count():
         held = protocol.claim(database, study.id, f"recovering {worker}", distributions())
         if held is None and stored.status(study).trained == stored.status(study).budget:
@@ -234,6 +235,7 @@ def recover(study: StoredStudy) -> None:
             drawn_at = stored.status(study).proposals
             propose(study, drawn_at, drawn_at)
             continue
+        held = protocol.with_checkpoint(database, held)
         for epoch in range(len(held.curve) + 1, EPOCHS + 1):
             report(study, held, epoch, rung=epoch == 1, checkpoint=epoch == 2)
         protocol.finish(database, held, RESULT, [0.5], weights=WEIGHTS)

@@ -188,7 +188,7 @@ def test_a_sweep_leaves_alone_what_is_just_being_uploaded(study: StoredStudy, pl
     recovery.bury(study.database, study.id, "worker", "killed")  # now nobody can keep it any more
     assert sweep(study) == 1
     assert lying(place) == set()
-    files.withdraw(uploaded)  # its worker comes to life again: no error
+    files.withdraw(study.database, uploaded)  # its worker comes to life again: no error
 
 
 def test_a_worker_taken_for_dead_leaves_no_file(study: StoredStudy, place: str) -> None:
@@ -608,8 +608,8 @@ def test_a_training_goes_on_from_the_checkpoint_in_the_folder(tmp_path: Path) ->
     assert len(lying(str(folder))) in (1, 2)
     held = protocol.claim(database, study.id, "second", context.distributions)
     assert held is not None
-    assert held.checkpoint is not None
     assert len(held.curve) == 1
+    assert protocol.with_checkpoint(database, held).checkpoint is not None
     CandidateTraining(context, database, held, "cpu", Asked()).run()
     (record,) = records.read_records(study)
     assert record.state == "finished"
@@ -657,3 +657,13 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
     while not condition():
         assert process.poll() is None, process.stdout and process.stdout.read()
         time.sleep(0.05)
+
+
+def test_what_a_commit_has_kept_is_not_withdrawn(study: StoredStudy, place: str) -> None:
+    """The commit went through, its acknowledgement did not, and whoever tried again found its claim gone."""
+    held = running(study)
+    announced = study.database.transact(lambda c: files.announce(c, held.id, held.token, "weights", place))
+    uploaded = files.upload(announced, WEIGHTS)
+    study.database.transact(lambda c: files.write(c, held.id, "weights", uploaded))
+    files.withdraw(study.database, uploaded)
+    assert fetch(study, held.id, "weights") == WEIGHTS

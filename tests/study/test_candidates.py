@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from nasmod.space import Space, SpaceFile
 from nasmod.study import Database, Proposal, RungResult, candidate_key, create_or_join, read, recovery, stored
@@ -19,6 +19,7 @@ from nasmod.study.files import read as read_file
 from nasmod.study.files import sweep_weights
 from nasmod.study.projection import with_json
 from nasmod.study.tables import candidates as table
+from nasmod.study.tables import chunks
 from tests.study.conftest import INPUTS, OUTPUTS, RESULT, trials_of
 
 
@@ -221,3 +222,29 @@ def test_processes_racing_train_the_budget_exactly_and_nothing_twice(tmp_path: P
     assert [trial.number for trial in trials] == list(range(12))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     database.close()
+
+
+@pytest.mark.slow
+def test_who_writes_a_large_file_is_not_swept_and_keeps_nobody_waiting(empty_postgresql, tmp_path):
+    """On PostgreSQL: it holds its candidate's row, but its one connection gives no sign of life meanwhile."""
+    database, other = Database.create(empty_postgresql), Database.open(empty_postgresql)
+    study = create_or_join(database, read("digits", trials=3), "f" * 64, {"nasmod": "0"})
+    space = Space(SpaceFile.from_table(study.study.space), INPUTS, OUTPUTS)
+    topology, settings = space.random(random.Random(0))
+    proposal, parameters = Proposal(topology, settings), space.encode(topology, settings)
+    protocol.propose(database, study.id, candidate_key(topology, settings), proposal, parameters)
+    held = protocol.claim(database, study.id, "w", with_json(space.parameters()))
+    ((candidate, (token, beat)),) = recovery.running(other, study.id).items()
+    swept = []
+
+    def look_while_it_writes(connection, cursor, statement, *more):
+        if statement.startswith(f"INSERT INTO {chunks.name}"):
+            swept.append(recovery.sweep(other, candidate, token, beat))
+
+    event.listen(database.engine, "before_cursor_execute", look_while_it_writes)
+    protocol.report(database, held, [{"epoch": 1.0}], None, checkpoint=bytes(10))
+    protocol.finish(database, held, RESULT, [0.5], weights=bytes(10))
+    assert swept == [False, False]
+    assert stored.status(study).finished == 1
+    database.close()
+    other.close()

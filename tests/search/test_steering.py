@@ -1,0 +1,115 @@
+"""The controller, tick by tick: how a search ends, goes on, and never stands still for long."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from nasmod.search import controller as steering
+from nasmod.search.asking import Asked
+from nasmod.search.candidate import CandidateTraining
+from nasmod.search.controller import Controller
+from nasmod.search.worker import Orders, Worker
+from nasmod.study import candidates, recovery
+from nasmod.study.stored import FAILURES_IN_ROW, raise_budget, reopen, status
+from tests.study.conftest import RESULT
+
+
+@pytest.fixture
+def steered(make_study, start):
+    """A study whose search ends after one finished candidate and twenty failed ones, with its controller."""
+    stored, context = start(make_study(trials=40, finalists=1))
+    controller = Controller(context, stored, "controller", workers=2, lease_seconds=60.0)
+
+    def claim():
+        controller.tick()
+        held = candidates.claim(stored.database, stored.id, "w", context.distributions)
+        assert held is not None
+        return held
+
+    candidates.finish(stored.database, claim(), RESULT, [0.5], weights=b"weights")
+    for _ in range(FAILURES_IN_ROW):
+        candidates.fail(stored.database, claim(), "no memory")
+    tick_until(controller, "repeating")
+    return stored, controller, claim
+
+
+def tick_until(controller: Controller, state: str) -> None:
+    for _ in range(20):
+        if controller.tick().state == state:
+            return
+    raise AssertionError(state)
+
+
+def test_a_search_that_failures_ended_goes_on_after_its_finalists_were_repeated(steered):
+    stored, controller, claim = steered
+    held = claim()
+    assert held.role == "repeat"
+    candidates.finish(stored.database, held, RESULT, [0.5])
+    tick_until(controller, "ended")
+    assert status(stored).reason.startswith("20 candidates failed in a row")
+    reopen(stored)  # as `resume` does
+    raise_budget(stored, None, None)
+    assert (status(stored).state, status(stored).failures_in_row) == ("searching", 0)
+    assert claim().role == "search"
+
+
+def test_what_is_tried_again_while_finalists_are_repeated_is_searched(steered):
+    stored, _, claim = steered
+    assert recovery.retry(stored.database, stored.id) == FAILURES_IN_ROW
+    assert status(stored).state == "searching"
+    assert claim().role == "search"
+
+
+def test_what_is_tried_again_in_the_moment_in_which_a_search_ends_is_searched(steered):
+    stored, controller, _ = steered
+    recovery.retry(stored.database, stored.id)
+    steering.stored.move_on(stored, "searching", "repeating", "exhausted")  # it was decided before
+    assert controller.tick().state == "searching"
+    assert status(stored).reason is None
+
+
+def test_failures_that_were_queued_again_since_the_status_was_read_end_nothing(steered):
+    stored, controller, _ = steered
+    before = status(stored)
+    recovery.retry(stored.database, stored.id)
+    assert controller._reason_to_end(before) is None
+
+
+def test_a_space_in_which_little_is_new_is_drawn_from_over_many_short_ticks(make_study, start, monkeypatch):
+    stored, context = start(make_study(space="tiny", trials=200))
+    controller = Controller(context, stored, "controller", workers=2, lease_seconds=60.0)
+    monkeypatch.setattr(steering, "FILLING_SECONDS", 0.002)
+    for ticks in range(10_000):
+        if (found := controller.tick()).state != "searching":
+            break
+        held = candidates.claim(stored.database, stored.id, "w", context.distributions)
+        if held is not None:
+            candidates.finish(stored.database, held, RESULT, [0.5])
+    assert found.reason.startswith("exhausted")
+    assert ticks > 55  # a draw each, of which some are not new
+
+
+@pytest.mark.parametrize("storing", [True, False])
+def test_time_that_the_database_takes_is_not_the_candidates(make_study, start, monkeypatch, storing):
+    """A candidate that stands still is failed, and its process ended; one whose report waits for a server is not."""
+    study = make_study()
+    study = study.model_copy(update={"training": study.training.model_copy(update={"seconds_per_epoch": 1.0})})
+    stored, context = start(study)
+    Controller(context, stored, "controller", 1, 60.0).tick()
+    worker = Worker(Orders("w", "", "small", "cpu", 1, 1.0), stored, context)
+    held = candidates.claim(stored.database, stored.id, "w", context.distributions)
+    training = CandidateTraining(context, stored.database, held, "cpu", Asked())
+    ended = []
+    monkeypatch.setattr("nasmod.search.worker.os._exit", ended.append)
+    monkeypatch.setattr("nasmod.search.worker.logging.shutdown", lambda: None)
+    training.progressed_at = time.monotonic() - 3600
+    if storing:
+        with training._storing():
+            worker._end_if_hung(training)
+        worker._end_if_hung(training)  # it starts anew
+    else:
+        worker._end_if_hung(training)
+    assert ended == ([] if storing else [3])
+    assert status(stored).failed == (0 if storing else 1)

@@ -81,9 +81,9 @@ def test_a_space_in_which_little_is_new_is_drawn_from_over_many_short_ticks(make
     stored, context = start(make_study(space="tiny", trials=200))
     controller = Controller(context, stored, "controller", workers=2, lease_seconds=60.0)
     monkeypatch.setattr(steering, "FILLING_SECONDS", 0.002)
-    for ticks in range(10_000):
-        if (found := controller.tick()).state != "searching":
-            break
+    ticks = 0
+    while (found := controller.tick()).state == "searching" and ticks < 10_000:
+        ticks += 1
         held = candidates.claim(stored.database, stored.id, "w", context.distributions)
         if held is not None:
             candidates.finish(stored.database, held, RESULT, [0.5])

@@ -211,7 +211,10 @@ class Worker:
 def ending_signals() -> list[signal.Signals]:
     """What asks a process to end; SIGHUP (its terminal closed) unless it was started to outlive that, as by nohup."""
     asking = [signal.SIGINT, signal.SIGTERM]
-    return asking if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [*asking, signal.SIGHUP]
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        asking.append(hangup)
+    return asking
 
 
 def main() -> None:

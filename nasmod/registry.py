@@ -250,7 +250,7 @@ def _load_installed_plugins() -> None:
     for point in importlib.metadata.entry_points(group="nasmod.plugins"):
         try:
             point.load()  # its top level calls `register`
-        except Exception as error:  # an installed package may raise anything
+        except (Exception, SystemExit) as error:  # an installed package may raise anything
             raise PluginError(f"Installed plugin '{point.name}' cannot be imported: {error}") from error
 
 

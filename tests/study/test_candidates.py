@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
 
 from nasmod.space import Space, SpaceFile
 from nasmod.study import Database, Proposal, RungResult, candidate_key, create_or_join, read, recovery, stored
@@ -248,3 +250,44 @@ def test_who_writes_a_large_file_is_not_swept_and_keeps_nobody_waiting(empty_pos
     assert stored.status(study).finished == 1
     database.close()
     other.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["finish", "fail", "hand_back"])
+def test_a_commit_whose_connection_is_lost_is_waited_for(empty_postgresql, ending):
+    """On PostgreSQL it may be under way still when its worker tries again, whose claim it is still."""
+    database, again, looking = (Database.create(empty_postgresql) for _ in range(3))
+    study = create_or_join(database, read("digits", trials=3), "f" * 64, {"nasmod": "0"})
+    space = Space(SpaceFile.from_table(study.study.space), INPUTS, OUTPUTS)
+    topology, settings = space.random(random.Random(0))
+    proposal, parameters = Proposal(topology, settings), space.encode(topology, settings)
+    protocol.propose(database, study.id, candidate_key(topology, settings), proposal, parameters)
+    held = protocol.claim(database, study.id, "w", with_json(space.parameters()))
+    end = {
+        "finish": lambda database: protocol.finish(database, held, RESULT, [0.5], weights=b"weights"),
+        "fail": lambda database: protocol.fail(database, held, "no memory"),
+        "hand_back": lambda database: protocol.hand_back(database, held, [{"epoch": 1.0}], b"checkpoint"),
+    }[ending]
+    under_way, go_on = threading.Event(), threading.Event()
+
+    def hold_up(connection):
+        under_way.set()
+        go_on.wait()
+
+    event.listen(database.engine, "commit", hold_up)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(end, database)
+        under_way.wait()
+        second = pool.submit(end, again)
+        waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        while not looking.read(lambda connection: connection.scalar(waits)):
+            assert not second.done()
+        go_on.set()
+        first.result()
+        second.result()
+    (record,) = reading.read_records(study)
+    assert record.state == {"finish": "finished", "fail": "failed", "hand_back": "queued"}[ending]
+    if ending == "finish":
+        assert reading.weights(study, record) == b"weights"
+    for opened in (database, again, looking):
+        opened.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -29,3 +30,5 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="nasmod-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks: a second thread only gets in the way
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, by the processes of the tests as well

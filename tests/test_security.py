@@ -695,14 +695,11 @@ def test_a_password_is_nowhere_to_be_read(folder: Path, run: Run, given: str, mo
             cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         )  # fmt: skip
-        time.sleep(
-            2.0 if by_option else 0.0
-        )  # until it has read its command line; what `ps` shows before is the shell's
         most = 0
         while process.poll() is None:
             seen = processes_of(process.pid)
             most = max(most, len(seen))
-            if most > 1 or not by_option:
+            if most > 1 or not by_option:  # before it has read its command line, what `ps` shows is the shell's
                 assert not [pid for pid, text in seen.items() if PASSWORD.encode() in text]
             time.sleep(0.2)
         out, err = process.communicate()

@@ -86,7 +86,7 @@ def test_eight_workers_on_three_machines_killed_for_a_minute_train_the_budget_ex
 
 @pytest.mark.slow
 def test_a_machine_gone_in_mid_training_another_goes_on_from_the_newest_checkpoint(make_study, storage, tmp_path):
-    study = slower(make_study(trials=1, epochs=40))
+    study = slower(make_study(trials=1, epochs=120))
     with one_of_two_trains(study, storage, tmp_path) as (stored, context, first, second):
         first.kill()
         before = rows(stored)[0]
@@ -101,18 +101,18 @@ def test_a_machine_gone_in_mid_training_another_goes_on_from_the_newest_checkpoi
 
 @pytest.mark.slow
 def test_a_candidate_handed_back_and_then_killed_goes_on_elsewhere_with_the_same_curve(make_study, storage, tmp_path):
-    study = slower(make_study(trials=1, epochs=60))
+    study = slower(make_study(trials=1, epochs=120))
     with one_of_two_trains(study, storage, tmp_path) as (stored, context, first, second):
         os.kill(first.pid, signal.SIGTERM)
         wait_until(lambda: rows(stored)[0].token > 1)
         handed_back = rows(stored)[0]
         assert handed_back.checkpoint > 0
-        assert first.wait() == 130
         wait_until(lambda: rows(stored)[0].state == "running" and rows(stored)[0].checkpoint > handed_back.checkpoint)
         before = rows(stored)[0]
         assert (before.token, before.attempts) == (3, 1)  # a hand-back is no failed attempt
         (seen,) = at_work(stored, second)
         os.kill(seen.process.pid, signal.SIGKILL)
+        assert first.wait() == 130
         assert second.wait() == 0, second.said()
         record = check_sound(stored, context)[0]
         assert (record.attempts, rows(stored)[0].token) == (2, 5)
@@ -123,16 +123,17 @@ def test_a_candidate_handed_back_and_then_killed_goes_on_elsewhere_with_the_same
 
 @pytest.mark.slow
 def test_a_killed_controller_is_replaced_and_the_search_ends_with_the_same_candidates(make_study, storage, tmp_path):
-    study = make_study(trials=8, epochs=4)
+    study = slower(make_study(trials=8, epochs=20))
     groups = [Group(tmp_path / f"machine {index}", storage) for index in range(2)]
     alone = Group(tmp_path / "alone", str(tmp_path / "alone.db"))
     with filed(study, storage) as (stored, context), filed(study, alone.storage) as (whole, _):
         with groups_of(*groups, alone):
             for group in (*groups, alone):
                 group.start()
-            wait_until(lambda: status(stored).trained >= 1 and holder(stored) is not None)
-            killed = next(group for group in groups if group.pid == holder(stored))
-            other = next(group for group in groups if group is not killed)
+            wait_until(lambda: status(stored).trained >= 1)
+            leader = holder(stored)
+            killed, other = groups if groups[0].pid == leader else reversed(groups)
+            assert killed.pid == leader
             os.kill(killed.pid, signal.SIGKILL)
             wait_until(lambda: not at_work(stored, killed))  # its workers end with it: their standard input closes
             assert other.wait() == 0, other.said()

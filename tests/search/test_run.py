@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from nasmod.search.run import run
 from nasmod.study import processes, records
 from nasmod.study.stored import raise_budget, status
+from tests.search.groups import slower
 from tests.search.test_candidate import BROKEN
 
 SEARCH = """
@@ -91,7 +92,7 @@ def test_a_study_trains_exactly_its_budget_and_more_when_it_is_raised(make_study
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_asked_to_end_it_hands_back_within_seconds_and_goes_on_later(make_study, start, tmp_path, how):
-    stored, context = start(make_study(trials=3, epochs=60))
+    stored, context = start(make_study(trials=3, epochs=300))
     process = search(tmp_path)
     wait_until(lambda: any(len(record.curve) > 2 for record in records.read_records(stored)))
     os.killpg(process.pid, how)  # as a terminal does: to supervisor and workers alike
@@ -156,7 +157,7 @@ def test_killed_whole_at_five_random_moments_it_still_trains_its_budget_exactly(
 
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_candidate_trained_by_another(make_study, start, tmp_path):
-    stored, _ = start(make_study(trials=4, epochs=40))
+    stored, _ = start(slower(make_study(trials=4, epochs=40)))
     process = search(tmp_path)
     wait_until(lambda: any(len(record.curve) > 2 for record in records.read_records(stored)))
     seen = next(seen for seen in processes.at_work(stored.database, stored.id) if seen.candidate is not None)

@@ -276,7 +276,7 @@ def test_candidates_that_crash_hang_or_eat_memory_fail_with_their_reason(make_st
     (tmp_path / "troubles.toml").write_text(SPACE)
     values = {"space": "troubles.toml", "top": "plugins = ['troubles.py']", "trials": 1}
     study = make_study(**values)
-    study = study.model_copy(update={"training": study.training.model_copy(update={"seconds_per_epoch": 0.5})})
+    study = study.model_copy(update={"training": study.training.model_copy(update={"seconds_per_epoch": 5.0})})
     stored, context = start(study)
     keys = {
         kind: file_one(stored, context, kind, {}) for kind in ("crashing", "fragile", "endless", "greedy", "undefined")

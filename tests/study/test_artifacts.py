@@ -21,7 +21,18 @@ from sqlalchemy import event, insert, select, update
 
 from nasmod import api
 from nasmod.errors import ArtifactError, StorageError, StorageFullError, StudyError
-from nasmod.study import Database, StoredStudy, artifacts, create_or_join, files, open_study, read, records, recovery
+from nasmod.study import (
+    Database,
+    StoredStudy,
+    artifacts,
+    create_or_join,
+    files,
+    open_study,
+    processes,
+    read,
+    records,
+    recovery,
+)
 from nasmod.study import candidates as protocol
 from nasmod.study.candidates import Claim, ClaimLost
 from nasmod.study.deletion import delete_study
@@ -664,9 +675,11 @@ def test_a_full_folder_fails_candidates_and_work_goes_on_when_there_is_space(tmp
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         wait_until(lambda: storage.is_file() and bool(api.studies(storage=storage)), process)
+        found = api.load("small", storage=storage)
+        # it has looked at the folder, and its workers have yet to import what they need
+        wait_until(lambda: bool(processes.at_work(found.stored.database, found.stored.id)), process)
         with pytest.raises(OSError, match="No space left"):
             write_without_end(ballast)
-        found = api.load("small", storage=storage)
         wait_until(lambda: found.status().failed > 0, process)
         ballast.unlink()
         out, _ = process.communicate(timeout=300)

@@ -125,7 +125,7 @@ def test_a_wrong_clock_is_wrong_and_its_monotonic_clock_is_right(tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_frozen_beyond_its_lease_overwrites_nothing_of_its_successor(make_study, storage, tmp_path):
-    study = slower(make_study(trials=1, epochs=120))
+    study = slower(make_study(trials=1, epochs=80))
     with one_of_two_trains(study, storage, tmp_path) as (stored, context, first, second):
         # a virtual machine that is paused, not within a transaction: SQLite's lock would be paused with it
         stored.database.transact(lambda connection: first.kill(signal.SIGSTOP))

@@ -86,7 +86,7 @@ def test_eight_workers_on_three_machines_killed_for_a_minute_train_the_budget_ex
 
 @pytest.mark.slow
 def test_a_machine_gone_in_mid_training_another_goes_on_from_the_newest_checkpoint(make_study, storage, tmp_path):
-    study = slower(make_study(trials=1, epochs=120))
+    study = slower(make_study(trials=1, epochs=80))
     with one_of_two_trains(study, storage, tmp_path) as (stored, context, first, second):
         first.kill()
         before = rows(stored)[0]
@@ -101,7 +101,7 @@ def test_a_machine_gone_in_mid_training_another_goes_on_from_the_newest_checkpoi
 
 @pytest.mark.slow
 def test_a_candidate_handed_back_and_then_killed_goes_on_elsewhere_with_the_same_curve(make_study, storage, tmp_path):
-    study = slower(make_study(trials=1, epochs=120))
+    study = slower(make_study(trials=1, epochs=80))
     with one_of_two_trains(study, storage, tmp_path) as (stored, context, first, second):
         os.kill(first.pid, signal.SIGTERM)
         wait_until(lambda: rows(stored)[0].token > 1)

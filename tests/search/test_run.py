@@ -92,7 +92,7 @@ def test_a_study_trains_exactly_its_budget_and_more_when_it_is_raised(make_study
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_asked_to_end_it_hands_back_within_seconds_and_goes_on_later(make_study, start, tmp_path, how):
-    stored, context = start(make_study(trials=3, epochs=300))
+    stored, context = start(make_study(trials=3, epochs=120))
     process = search(tmp_path)
     wait_until(lambda: any(len(record.curve) > 2 for record in records.read_records(stored)))
     os.killpg(process.pid, how)  # as a terminal does: to supervisor and workers alike

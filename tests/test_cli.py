@@ -11,8 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from filled import STUDY, study_file
 
 import nasmod
 from nasmod import cli, registry
+from nasmod.errors import NasmodError
 
 COMMANDS = [
     "start", "resume", "status", "stop", "retry", "delete", "doctor", "top", "show", "list", "new", "rescore", "copy",
@@ -505,8 +508,10 @@ def test_a_place_where_no_database_can_be_made(run: Run, tmp_path: Path, storage
     assert [found.name for found in tmp_path.iterdir()] == ["small.toml"]
 
 
-def test_a_locked_database_is_not_waited_for(run: Run, own_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_database_is_not_waited_for_long(run: Run, own_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nasmod.study.database.BUSY_SECONDS", 1)
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: pytest.fail("it is tried again"))
+    monkeypatch.setattr("nasmod.study.database.time", clock)
     other = sqlite3.connect(own_copy / "runs" / "small.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     for command in (["start", study_file(own_copy)], ["resume", "small"]):
@@ -568,11 +573,19 @@ def test_start_interrupt_resume_and_export_in_processes_of_their_own(tmp_path: P
         done = subprocess.run(
             [*NASMOD, "status", "real", "--json"], cwd=tmp_path, capture_output=True, text=True, check=False
         )
-        return dict(json.loads(done.stdout)) if done.returncode == 0 else {"trained": 0}
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout))
 
-    log = tmp_path / "runs" / "real.logs"
-    while not any("claimed" in path.read_text() for path in log.glob("*.log")):
-        assert process.poll() is None, process.communicate()
+    def trained() -> int:
+        try:
+            found = nasmod.load("real", storage=tmp_path / "runs" / "real.db")
+        except NasmodError:  # its database is not there yet
+            return 0
+        with closing(found):
+            return found.status().trained
+
+    deadline = time.monotonic() + 120
+    while not trained() and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)

@@ -35,7 +35,7 @@ log = logging.getLogger("nasmod.database")
 
 BUSY_SECONDS = 60  # how long SQLite waits for another writer
 RETRY_SECONDS = 6 * 3600.0  # how long a transaction is tried again before the database counts as gone
-LONGEST_PAUSE = 1.0  # seconds before it is tried again, a small part of a lease: who waited is not taken for dead
+LONGEST_PAUSE_SECONDS = 1.0  # between two tries, a small part of a lease: who waited is not taken for dead
 CREATION_LOCK = 7_230_641  # PostgreSQL advisory lock held while the tables or a study are made
 READ_ONLY = "25006"  # what PostgreSQL says to a writer where it may only be read
 # PostgreSQL: a machine that vanished is noticed, and a process frozen in a transaction lets go of its locks
@@ -150,11 +150,11 @@ class Database:
                 if not (full or _may_pass(error)) or time.monotonic() > began + self.retry_seconds:
                     with _explained(self.engine.url):
                         raise
-                if not told and pause == LONGEST_PAUSE:
+                if not told and pause == LONGEST_PAUSE_SECONDS:
                     told = True
                     log.warning("the database is away or busy, trying again: %s", _first_line(error))
                 time.sleep(pause * (0.5 + random.random()))  # spreads the processes; decides nothing of a study
-                pause = min(2 * pause, LONGEST_PAUSE)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _check_ours(self, url: URL, retry_seconds: float) -> None:
         def versions(connection: Connection) -> tuple[int | None, str | None]:

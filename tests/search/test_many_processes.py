@@ -130,10 +130,10 @@ def test_a_killed_controller_is_replaced_and_the_search_ends_with_the_same_candi
         with groups_of(*groups, alone):
             for group in (*groups, alone):
                 group.start()
-            wait_until(lambda: status(stored).trained >= 1)
+            wait_until(lambda: status(stored).trained >= 1 and holder(stored) is not None)
             leader = holder(stored)
-            killed, other = groups if groups[0].pid == leader else reversed(groups)
-            assert killed.pid == leader
+            killed = next(group for group in groups if group.pid == leader)
+            other = next(group for group in groups if group is not killed)
             os.kill(killed.pid, signal.SIGKILL)
             wait_until(lambda: not at_work(stored, killed))  # its workers end with it: their standard input closes
             assert other.wait() == 0, other.said()

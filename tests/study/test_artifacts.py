@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from sqlalchemy import event, insert, select, update
 
 from nasmod import api
 from nasmod.errors import ArtifactError, StorageError, StorageFullError, StudyError
+from nasmod.search.context import Context, bring_to_life
 from nasmod.study import (
     Database,
     StoredStudy,
@@ -595,20 +597,25 @@ def test_two_workers_search_and_their_best_is_exported(place: str, tmp_path: Pat
     found.close()
 
 
-@pytest.mark.slow
-def test_a_training_goes_on_from_the_checkpoint_in_the_folder(tmp_path: Path) -> None:
-    """A real training is handed back with its checkpoint in the folder, and another worker ends it with one curve."""
-    from nasmod.search.asking import Asked
-    from nasmod.search.candidate import CandidateTraining
-    from nasmod.search.context import bring_to_life
-    from nasmod.search.controller import Controller
-
+def with_data(tmp_path: Path) -> tuple[StoredStudy, Context, Path]:
+    """A study whose candidates can be trained, and the folder that keeps its files."""
     folder = tmp_path / "kept"
     folder.mkdir()
     definition = read(study_file(tmp_path, 1, f'artifacts = "{folder}"'))
     context = bring_to_life(definition)
     database = Database.create(str(tmp_path / "a.db"))
-    study = create_or_join(database, definition, context.dataset.fingerprint, {})
+    return create_or_join(database, definition, context.dataset.fingerprint, {}), context, folder
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_from_the_checkpoint_in_the_folder(tmp_path: Path) -> None:
+    """A real training is handed back with its checkpoint in the folder, and another worker ends it with one curve."""
+    from nasmod.search.asking import Asked
+    from nasmod.search.candidate import CandidateTraining
+    from nasmod.search.controller import Controller
+
+    study, context, folder = with_data(tmp_path)
+    database = study.database
     Controller(context, study, "controller", 1, 5.0).tick()
     asked = Asked()
     asked.set()  # handed back after the first epoch
@@ -635,34 +642,28 @@ def test_a_training_goes_on_from_the_checkpoint_in_the_folder(tmp_path: Path) ->
 def test_who_waits_for_a_checkpoint_from_afar_gives_signs_of_life(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nasmod.search.context import bring_to_life
     from nasmod.search.worker import Orders, Worker
 
-    folder = tmp_path / "kept"
-    folder.mkdir()
-    definition = read(study_file(tmp_path, 1, f'artifacts = "{folder}"'))
-    context = bring_to_life(definition)
-    database = Database.create(str(tmp_path / "a.db"))
-    study = create_or_join(database, definition, context.dataset.fingerprint, {})
+    study, context, _ = with_data(tmp_path)
+    database = study.database
     assert propose(study, 0, 0)
     protocol.hand_back(database, claim(study, "first"), [{"epoch": 1.0}], b"far away")
     worker = Worker(Orders("second", database.url, study.name, "cpu", 1, beat_seconds=0.05), study, context)
-    fetch_at_once = files.fetch
+    guard = threading.Timer(60.0, worker.asked_to_end.set)  # nothing waits for ever for what does not come
+    fetch_at_once, signs = files.fetch, set()
 
     def fetch_slowly(*where: Any) -> bytes | None:
-        def signs() -> int:
-            ((_, beat),) = recovery.running(database, study.id).values()
-            return beat
-
-        began = signs()
-        while signs() < began + 3:
+        while len(signs) < 4 and not worker.asked_to_end.is_set():
+            signs.update(recovery.running(database, study.id).values())
             time.sleep(0.05)
         worker.asked_to_end.set()
         return fetch_at_once(*where)
 
     monkeypatch.setattr(files, "fetch", fetch_slowly)
+    guard.start()
     worker.run()
-    assert worker.asked_to_end.is_set()
+    guard.cancel()
+    assert len(signs) >= 4
     database.close()
 
 

@@ -226,16 +226,12 @@ def test_processes_racing_train_the_budget_exactly_and_nothing_twice(tmp_path: P
     database.close()
 
 
-@pytest.mark.slow
-def test_who_writes_a_large_file_is_not_swept_and_keeps_nobody_waiting(empty_postgresql, tmp_path):
+@pytest.mark.parametrize("storage", [pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
+def test_who_writes_a_large_file_is_not_swept_and_keeps_nobody_waiting(storage, study, file_one, claim_one):
     """On PostgreSQL: it holds its candidate's row, but its one connection gives no sign of life meanwhile."""
-    database, other = Database.create(empty_postgresql), Database.open(empty_postgresql)
-    study = create_or_join(database, read("digits", trials=3), "f" * 64, {"nasmod": "0"})
-    space = Space(SpaceFile.from_table(study.study.space), INPUTS, OUTPUTS)
-    topology, settings = space.random(random.Random(0))
-    proposal, parameters = Proposal(topology, settings), space.encode(topology, settings)
-    protocol.propose(database, study.id, candidate_key(topology, settings), proposal, parameters)
-    held = protocol.claim(database, study.id, "w", with_json(space.parameters()))
+    database, other = study.database, Database.open(storage)
+    file_one()
+    held = claim_one("w")
     ((candidate, (token, beat)),) = recovery.running(other, study.id).items()
     swept = []
 
@@ -248,21 +244,16 @@ def test_who_writes_a_large_file_is_not_swept_and_keeps_nobody_waiting(empty_pos
     protocol.finish(database, held, RESULT, [0.5], weights=bytes(10))
     assert swept == [False, False]
     assert stored.status(study).finished == 1
-    database.close()
     other.close()
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("storage", [pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize("ending", ["finish", "fail", "hand_back"])
-def test_a_commit_whose_connection_is_lost_is_waited_for(empty_postgresql, ending):
+def test_a_commit_whose_connection_is_lost_is_waited_for(storage, study, file_one, claim_one, ending):
     """On PostgreSQL it may be under way still when its worker tries again, whose claim it is still."""
-    database, again, looking = (Database.create(empty_postgresql) for _ in range(3))
-    study = create_or_join(database, read("digits", trials=3), "f" * 64, {"nasmod": "0"})
-    space = Space(SpaceFile.from_table(study.study.space), INPUTS, OUTPUTS)
-    topology, settings = space.random(random.Random(0))
-    proposal, parameters = Proposal(topology, settings), space.encode(topology, settings)
-    protocol.propose(database, study.id, candidate_key(topology, settings), proposal, parameters)
-    held = protocol.claim(database, study.id, "w", with_json(space.parameters()))
+    again, looking = Database.open(storage), Database.open(storage)
+    file_one()
+    held = claim_one("w")
     end = {
         "finish": lambda database: protocol.finish(database, held, RESULT, [0.5], weights=b"weights"),
         "fail": lambda database: protocol.fail(database, held, "no memory"),
@@ -274,20 +265,22 @@ def test_a_commit_whose_connection_is_lost_is_waited_for(empty_postgresql, endin
         under_way.set()
         go_on.wait()
 
-    event.listen(database.engine, "commit", hold_up)
+    event.listen(study.database.engine, "commit", hold_up)
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(end, database)
+        first = pool.submit(end, study.database)
         under_way.wait()
         second = pool.submit(end, again)
         waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        while not looking.read(lambda connection: connection.scalar(waits)):
-            assert not second.done()
-        go_on.set()
+        try:
+            while not looking.read(lambda connection: connection.scalar(waits)):
+                assert not second.done()
+        finally:
+            go_on.set()
         first.result()
         second.result()
     (record,) = reading.read_records(study)
     assert record.state == {"finish": "finished", "fail": "failed", "hand_back": "queued"}[ending]
     if ending == "finish":
         assert reading.weights(study, record) == b"weights"
-    for opened in (database, again, looking):
-        opened.close()
+    again.close()
+    looking.close()

@@ -261,6 +261,7 @@ def _register_built_ins() -> None:
         ("kind", "pool", "modules.pool", "Pool", "PoolParameters"),
         ("kind", "attention", "modules.attention", "Attention", "AttentionParameters"),
         ("dataset", "digits", "data.digits", "load", "DigitsSettings"),
+        ("dataset", "digit_pairs", "data.digit_pairs", "load", "DigitPairsSettings"),
         ("dataset", "fashion-mnist", "data.fashion_mnist", "load", "FashionMnistSettings"),
         ("dataset", "idx", "data.idx", "load", "IdxSettings"),
         ("dataset", "npz", "data.npz", "load", "NpzSettings"),

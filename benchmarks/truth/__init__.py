@@ -1,0 +1,1 @@
+"""Where the right decomposition is known: what measures of modularity say there, and what they predict."""

@@ -1,0 +1,146 @@
+"""Local repair: a part of the world has changed, a few examples of it are at hand, one module is trained again.
+
+All repairs of one module (or of the whole network) run as one batched training: `torch.func` stacks copies of the
+parameters that are trained, so a step costs little more than a step of one repair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from benchmarks.truth.worlds import Change, World
+from nasmod.networks import Network, module_steps
+
+EXAMPLES, EPOCHS, BATCH, LEARNING_RATE = 300, 40, 32, 1e-2
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Accuracy on test before the change, after it, and after training one module (the best on validation) or all."""
+
+    change: Change
+    before: float
+    broken: float
+    best_module: float
+    module: str
+    everything: float
+
+    @property
+    def share(self) -> float:
+        """Share of the lost accuracy that one module won back."""
+        return (self.best_module - self.broken) / max(self.before - self.broken, 0.01)
+
+    @property
+    def share_of_all(self) -> float:
+        """The control: what training everything won back."""
+        return (self.everything - self.broken) / max(self.before - self.broken, 0.01)
+
+
+def repairs(network: Network, world: World, changes: Sequence[Change], *, control: bool = True) -> list[Repair]:
+    """Every change repaired by each module alone and by all of them together."""
+    splits = {
+        split: [_tensors(world.examples(split, change)) for change in changes]
+        for split in ("train", "validation", "test")
+    }
+    inputs, targets = _tensors(world.examples("test"))
+    with torch.no_grad():
+        before = float(_right(network(inputs), targets))
+        broken = [float(_right(network(x), y)) for x, y in splits["test"]]
+    few = []
+    for change, (x, y) in zip(changes, splits["train"], strict=True):
+        rows = torch.as_tensor(
+            np.random.default_rng([7, change.repetition]).permutation(len(next(iter(y.values()))))[:EXAMPLES]
+        )
+        few.append(({n: v[rows] for n, v in x.items()}, {n: v[rows] for n, v in y.items()}))
+    seeds = [change.repetition for change in changes]
+    parts = {network.plan.steps[step].name: _parameters(network, step) for step in module_steps(network)}
+    parts = {name: names for name, names in parts.items() if names}
+    found = {name: _trained(network, names, few, seeds) for name, names in parts.items()}
+    scores = {name: _scores(network, params, splits) for name, params in found.items()}
+    every = [name for name, _ in network.named_parameters()]
+    whole = (
+        _scores(network, _trained(network, every, few, seeds), splits)["test"] if control else [np.nan] * len(changes)
+    )
+    result = []
+    for index, change in enumerate(changes):
+        best = max(scores, key=lambda name: scores[name]["validation"][index])
+        result.append(Repair(change, before, broken[index], scores[best]["test"][index], best, whole[index]))
+    return result
+
+
+def _parameters(network: Network, step: int) -> list[str]:
+    """Names of the parameters that belong to a module: its own, and those of what it reads through."""
+    name = network.plan.steps[step].name
+    return [
+        n
+        for n, _ in network.named_parameters()
+        if n.split(".")[0] in (name, f"{name}_gate") or n.startswith(f"{name}_from_")
+    ]
+
+
+def _trained(
+    network: Network,
+    names: Sequence[str],
+    few: Sequence[tuple[dict[str, Tensor], dict[str, Tensor]]],
+    seeds: Sequence[int],
+) -> dict[str, Tensor]:
+    """The named parameters after training, stacked: one row a repair (R, ...)."""
+    network.eval()
+    start = dict(network.named_parameters())
+    stacked = {
+        name: start[name].detach().expand(len(few), *start[name].shape).clone().requires_grad_() for name in names
+    }
+    inputs = {name: torch.stack([x[name] for x, _ in few]) for name in few[0][0]}  # (R, N, ...)
+    targets = {name: torch.stack([y[name] for _, y in few]) for name in few[0][1]}
+    optimizer = torch.optim.AdamW(stacked.values(), lr=LEARNING_RATE, weight_decay=0.01)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    steps = EPOCHS * (EXAMPLES // BATCH + 1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    runs = torch.arange(len(few))[:, None]
+    forward = torch.func.vmap(lambda params, x: functional_call(network, params, (x,)))
+    for _ in range(EPOCHS):
+        order = torch.stack([torch.randperm(EXAMPLES, generator=generator) for generator in generators])  # (R, N)
+        for rows in order.split(BATCH, dim=1):
+            outputs = forward(stacked, {name: values[runs, rows] for name, values in inputs.items()})
+            loss = sum(
+                torch.nn.functional.cross_entropy(outputs[name].flatten(0, 1), targets[name][runs, rows].flatten())
+                for name in outputs
+            ) * len(few)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return {name: values.detach() for name, values in stacked.items()}
+
+
+@torch.no_grad()
+def _scores(
+    network: Network,
+    params: Mapping[str, Tensor],
+    splits: Mapping[str, Sequence[tuple[dict[str, Tensor], dict[str, Tensor]]]],
+) -> dict[str, list[float]]:
+    return {
+        split: [
+            float(_right(functional_call(network, {n: v[index] for n, v in params.items()}, (x,)), y))
+            for index, (x, y) in enumerate(splits[split])
+        ]
+        for split in ("validation", "test")
+    }
+
+
+def _right(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack([(outputs[name].argmax(-1) == targets[name]).float().mean() for name in outputs]).mean()
+
+
+def _tensors(
+    examples: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    return tuple(
+        {name: torch.as_tensor(np.ascontiguousarray(values)) for name, values in part.items()} for part in examples
+    )  # type: ignore[return-value]

@@ -1,0 +1,107 @@
+"""Topologies to be judged: the true decomposition and its rivals by hand, of about the same FLOPs, and random ones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+from nasmod.data import Dataset
+from nasmod.networks import count_flops, plan
+from nasmod.space import Space, SpaceFile
+from nasmod.topology import Node, Topology
+
+FLOPS = 5_000
+WIDTHS = range(2, 129)
+RANDOM_SPACE = {
+    "modules": {"min": 2, "max": 5},
+    "kinds": {"dense": {"width": [8, 16, 32], "depth": [1, 2]}},
+    "wiring": {"edges": "free", "merge": "concat"},
+}
+Wire = list[tuple[Sequence[str | int], int]]  # what each module reads (inputs by name, earlier modules), its width
+
+
+def _true(inputs: list[str], outputs: list[str], width: int) -> tuple[Wire, list[list[int]]]:
+    fronts: Wire = [([name], width) for name in inputs]
+    if len(outputs) == len(inputs):  # each input has an output of its own: nothing has to be put together
+        return fronts, [[index] for index in range(len(inputs))]
+    return [*fronts, (list(range(len(inputs))), width)], [[len(inputs)]]
+
+
+def _split(inputs: list[str], outputs: list[str], width: int) -> tuple[Wire, list[list[int]]]:
+    fronts: Wire = [([name], width) for name in inputs for _ in range(2)]
+    every = list(range(len(fronts)))
+    if len(outputs) == len(inputs):
+        return fronts, [[2 * index, 2 * index + 1] for index in range(len(inputs))]
+    return [*fronts, (every, width)], [[len(fronts)]]
+
+
+def _early_mixing(inputs: list[str], outputs: list[str], width: int) -> tuple[Wire, list[list[int]]]:
+    return [(inputs, width), (inputs, width), ([0, 1], width)], [[2] for _ in outputs]
+
+
+def _thin_fronts(inputs: list[str], outputs: list[str], width: int) -> tuple[Wire, list[list[int]]]:
+    fronts: Wire = [([name], 8) for name in inputs]
+    return [*fronts, (list(range(len(inputs))), width)], [[len(inputs)] for _ in outputs]
+
+
+def _ensemble(members: int) -> Callable[[list[str], list[str], int], tuple[Wire, list[list[int]]]]:
+    return lambda inputs, outputs, width: ([(inputs, width)] * members, [list(range(members)) for _ in outputs])
+
+
+def _chain(inputs: list[str], outputs: list[str], width: int) -> tuple[Wire, list[list[int]]]:
+    return [(inputs, width), ([0], width)], [[1] for _ in outputs]
+
+
+def _giant(inputs: list[str], outputs: list[str], width: int) -> tuple[Wire, list[list[int]]]:
+    return [(inputs, width), *[(inputs, 1)] * 3], [[0, 1, 2, 3] for _ in outputs]
+
+
+BY_HAND: Mapping[str, Callable[[list[str], list[str], int], tuple[Wire, list[list[int]]]]] = {
+    "true": _true,
+    "true, each input split over two": _split,
+    "early mixing": _early_mixing,
+    "thin fronts": _thin_fronts,
+    "ensemble of 2": _ensemble(2),
+    "ensemble of 4": _ensemble(4),
+    "ensemble of 8": _ensemble(8),
+    "chain": _chain,
+    "monolith": _ensemble(1),
+    "giant with tiny": _giant,
+}
+
+
+def by_hand(dataset: Dataset, name: str, flops: int = FLOPS, kind: str = "dense", **params: object) -> Topology:
+    """A wiring of `BY_HAND`, as wide as fits into the FLOPs."""
+    size = {"dense": "width", "conv": "channels"}[kind]
+
+    def of_width(width: int) -> Topology:
+        inputs, outputs = list(dataset.inputs), list(dataset.outputs)
+        wire, heads = BY_HAND[name](inputs, outputs, width)
+        nodes = [Node("input", (), {"name": given}) for given in inputs]
+        place = {given: index for index, given in enumerate(inputs)}
+        for sources, own in wire:
+            read = tuple(place[s] if isinstance(s, str) else len(inputs) + s for s in sources)
+            merge = {"merge": "concat"} if len(read) > 1 else {}
+            nodes.append(Node(kind, read, {size: own, **params, **merge}))
+        for given, head in zip(outputs, heads, strict=True):
+            nodes.append(Node("output", tuple(len(inputs) + module for module in head), {"name": given}))
+        return Topology(tuple(nodes))
+
+    def cost(topology: Topology) -> int:
+        return count_flops(plan(topology, dataset.inputs, dataset.output_shapes))
+
+    fitting = [width for width in WIDTHS if cost(of_width(width)) <= flops]
+    return of_width(fitting[-1] if fitting else WIDTHS[0])
+
+
+def at_random(dataset: Dataset, count: int, seed: int = 0) -> list[Topology]:
+    """Random topologies of 2 to 5 dense modules that read every input, no two the same."""
+    space = Space(SpaceFile.from_table(RANDOM_SPACE), dataset.inputs, dataset.output_shapes)
+    generator = random.Random(seed)
+    found: dict[str, Topology] = {}
+    while len(found) < count:
+        topology, _ = space.random(generator)
+        live = topology.live()
+        if len({node.params["name"] for node in live.nodes if node.kind == "input"}) == len(dataset.inputs):
+            found.setdefault(live.key, live)
+    return list(found.values())

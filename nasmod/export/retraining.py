@@ -11,13 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from nasmod.data import Dataset
 from nasmod.errors import ExportError
-from nasmod.measures import Evaluation, measure_all
-from nasmod.networks import Plan, build
-from nasmod.training import Epoch, TrainingFailed, TrainingSettings, derive, device_for, save_weights, train
+from nasmod.measures.trained import train_and_measure
+from nasmod.networks import Plan
+from nasmod.training import Epoch, TrainingFailed, TrainingSettings, derive, save_weights
 
 
 @dataclass(frozen=True)
@@ -49,23 +47,17 @@ def retrain(
     found = []
     for number in range(1, seeds + 1):
         own = derive(seed, "retrain", number)
-        torch.manual_seed(derive(own, "weights"))
-        network = build(plan)
-        network.normalise(dataset.normalisation)
 
         def told(epoch: Epoch, number: int = number) -> None:
             if on_epoch is not None:
                 on_epoch(number, epoch)
 
         try:
-            train(network, dataset, settings, own, told, device=device)
+            trained = train_and_measure(plan, dataset, settings, measures, own, on_epoch=told, device=device)
         except TrainingFailed as failure:
             raise ExportError(f"Training {number} of {seeds} failed: {failure.reason}") from failure
-        place = str(device_for(device))
-        evaluation = Evaluation(plan, dataset, network, place, seed=derive(own, "measures"), with_test=True)
-        values, errors = measure_all(measures, evaluation, cheap=True)
-        costly, costly_errors = measure_all(measures, evaluation, cheap=False)
-        found.append(Retrained(number, settings.epochs, values | costly, errors | costly_errors, save_weights(network)))
+        weights = save_weights(trained.network)
+        found.append(Retrained(number, settings.epochs, trained.values, trained.standard_errors, weights))
     return found
 
 

@@ -1,7 +1,7 @@
 """Measures, facts about a network, and the objective that scores them. Importing it imports no torch."""
 
 from nasmod.measures.front import crowding, front_of, nondominated_ranks, pareto_front, useful
-from nasmod.measures.measure import Evaluation, Measure, MeasureSettings, Value, measure_all, measured_names
+from nasmod.measures.measure import Evaluation, Measure, Measured, MeasureSettings, Value, measure_all, measured_names
 from nasmod.measures.objective import Direction, Objective
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Evaluation",
     "Measure",
     "MeasureSettings",
+    "Measured",
     "Objective",
     "Value",
     "crowding",

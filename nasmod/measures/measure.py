@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,21 @@ class Value:
 
     value: float
     standard_error: float | None = None
+
+
+class Measured(NamedTuple):
+    """What several measures say: values, and standard errors of those that have one, by name."""
+
+    values: dict[str, float]
+    standard_errors: dict[str, float]
+
+    def joined(self, later: Measured) -> Measured:
+        """Both together; where both have a name, the later one's value.
+
+        >>> Measured({"flops": 640.0}, {}).joined(Measured({"skill": 0.9}, {"skill": 0.1}))
+        Measured(values={'flops': 640.0, 'skill': 0.9}, standard_errors={'skill': 0.1})
+        """
+        return Measured(self.values | later.values, self.standard_errors | later.standard_errors)
 
 
 @dataclass
@@ -114,7 +129,7 @@ def measure(name: str) -> type[Measure]:
 
 def measure_all(
     settings: Mapping[str, BaseModel | Mapping[str, Any]], evaluation: Evaluation, *, cheap: bool
-) -> tuple[dict[str, float], dict[str, float]]:
+) -> Measured:
     """Values and standard errors of the measures named in `settings` that are `cheap`, or of those that are not.
 
     `settings` are ``{measure name: its settings or their plain mapping}``. A standard error that is not finite counts
@@ -133,7 +148,7 @@ def measure_all(
             values[measured] = float(value.value)
             if value.standard_error is not None and math.isfinite(value.standard_error):
                 standard_errors[measured] = float(value.standard_error)
-    return values, standard_errors
+    return Measured(values, standard_errors)
 
 
 def measured_names(names: list[str]) -> dict[str, Direction]:

@@ -9,26 +9,24 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
-from typing import Any
 
 import torch
 
 from nasmod import registry
 from nasmod.errors import ArtifactError, StorageError, StorageFullError
-from nasmod.measures import Evaluation, measure_all
-from nasmod.networks import Network, build
+from nasmod.measures import Measured
+from nasmod.measures.trained import Trained, measure_network, measure_plan, train_and_measure
+from nasmod.networks import Network
 from nasmod.search.asking import Asked
 from nasmod.search.context import Context
 from nasmod.search.stopping import StoppingRule
 from nasmod.search.stopping import make as make_rule
 from nasmod.study import Database, RungResult, candidates
 from nasmod.study.candidates import Claim, ClaimLost
-from nasmod.training import Epoch, TrainingFailed, TrainingSettings, derive, save_weights, train
+from nasmod.training import Epoch, TrainingFailed, TrainingSettings, derive, save_weights
 
 CHECKPOINT_SECONDS = 30.0  # a checkpoint is stored at most so often
 SNAPSHOT_SECONDS = 1.0  # the state that would be handed back is taken at most so often
-
-Measured = tuple[dict[str, float], dict[str, float]]  # values, standard errors
 
 
 class HandBack(Exception):  # noqa: N818  # an event: the worker was asked to end
@@ -58,7 +56,8 @@ class CandidateTraining:
         self.rule: StoppingRule | None = None  # references and repeats have none: the others are compared with them
         self.rungs: Sequence[int] = ()
         self.rung_results = list(held.rung_results)
-        self.rung_measured: Measured = ({}, {})
+        self.known = Measured({}, {})  # before its training
+        self.at_rung = self.known  # at its latest rung
         # curve and state that would be handed back: one value, since another thread may do it (`give_back`)
         self.snapshot: tuple[tuple[Mapping[str, float], ...], bytes | None] = held.curve, held.checkpoint
         self.snapshot_at = self.checkpoint_at = self.progressed_at = time.monotonic()
@@ -114,63 +113,66 @@ class CandidateTraining:
             self.rule = make_rule(self.context.study)
             self.rungs = self.rule.rungs(self.settings.epochs)
         plan = self.context.plan(self.held.proposal.topology)
-        torch.manual_seed(derive(self.seed, "weights"))
-        network = build(plan)
-        network.normalise(self.context.dataset.normalisation)
-        evaluation = Evaluation(plan, self.context.dataset, seed=derive(self.seed, "measures"))
-        cheap = measure_all(self.context.study.measures, evaluation, cheap=True)
-        if (violation := self.context.objective.violation(cheap[0])) is not None:
+        dataset, measures = self.context.dataset, self.context.study.measures
+        self.known = measure_plan(plan, dataset, measures, self.seed)
+        if (violation := self.context.objective.violation(self.known.values)) is not None:
             raise TrainingFailed(f"infeasible: {violation}")
 
         def on_epoch(epoch: Epoch) -> str | None:
             self.interruptible = False
             self.progressed_at = time.monotonic()
-            reason = self._report(epoch, network, cheap)
+            reason = self._report(epoch)
             self.interruptible = reason is None and epoch.number < self.settings.epochs
             return reason
 
         self.interruptible = True
-        result = train(
-            network,
-            self.context.dataset,
+        trained = train_and_measure(
+            plan,
+            dataset,
             self.settings,
+            measures,
             self.seed,
-            on_epoch,
+            on_epoch=on_epoch,
             device=self.device,
             checkpoint=self.held.checkpoint,
+            known=self.known,
         )
         self.interruptible = False
         self.progressed_at = time.monotonic()
-        costly = self.rung_measured if result.stopped else self._measure(network, rung=False)
-        values, errors = _joined(cheap, costly)
+        self._finish(trained)
+
+    def _finish(self, trained: Trained) -> None:
+        """Store what was measured at the end, or for a stopped candidate at the rung where it was stopped."""
+        result, objective = trained.result, self.context.objective
+        values, errors = self.at_rung if result.stopped else (trained.values, trained.standard_errors)
         stored = {
             "measures": {**values, "seconds": result.seconds},
-            "standard_errors": errors,
-            "score": self.context.objective.score(values),
+            "standard_errors": dict(errors),
+            "score": objective.score(values),
             "seconds": result.seconds,
             "device": _device_name(self.device),
             "versions": {name: version(name) for name in ("nasmod", "torch", "optuna")},
             "seed": self.seed,
         }
         left = 1 - len(result.curve) / self.settings.epochs
-        weights = None if result.stopped else save_weights(network)
+        weights = None if result.stopped else save_weights(trained.network)
         with self._storing():
             candidates.finish(
                 self.database,
                 self.held,
                 stored,
-                self.context.objective.values(values),
+                objective.values(values),
                 stopped=result.stopped,
                 fraction_left=left if result.stopped else 0.0,
                 weights=weights,
             )
 
-    def _report(self, epoch: Epoch, network: Network, cheap: Measured) -> str | None:
+    def _report(self, epoch: Epoch) -> str | None:
         """After each epoch: tell the database, compare at a rung, keep what a hand-back needs."""
         if self.lost.is_set():
             raise ClaimLost
         now, last = time.monotonic(), epoch.number == self.settings.epochs
-        rung = self._rung_result(epoch, network, cheap) if epoch.number in self.rungs else None
+        rung = self._rung_result(epoch) if epoch.number in self.rungs else None
         due = not last and now - self.checkpoint_at >= self.checkpoint_seconds
         if due or now - self.snapshot_at >= SNAPSHOT_SECONDS:
             self.snapshot, self.snapshot_at = (epoch.curve, epoch.state()), now
@@ -189,10 +191,18 @@ class CandidateTraining:
             raise HandBack
         return reason
 
-    def _rung_result(self, epoch: Epoch, network: Network, cheap: Measured) -> RungResult:
-        self.rung_measured = self._measure(network, rung=True)
-        values, errors = _joined(cheap, self.rung_measured)
-        objective = self.context.objective
+    def _rung_result(self, epoch: Epoch) -> RungResult:
+        """What is compared at a rung: of the measures those that the objective speaks of, without the test split."""
+        assert isinstance(epoch.network, Network)
+        objective, dataset = self.context.objective, self.context.dataset
+        chosen = {
+            name: given
+            for name, given in self.context.study.measures.items()
+            if objective.wanted & registry.resolve("measure", name).directions.keys()
+        }
+        self.at_rung = values, errors = self.known.joined(
+            measure_network(epoch.network, dataset, chosen, self.seed, device=self.device)
+        )
         return RungResult(
             epoch=epoch.number,
             score=objective.score(values),
@@ -200,35 +210,6 @@ class CandidateTraining:
             values=tuple(objective.values(values)),
             errors=tuple(errors.get(name, 0.0) for name in objective.directions) if objective.mode == "pareto" else (),
         )
-
-    def _measure(self, network: Network, rung: bool) -> Measured:
-        """The measures of the trained network; at a rung only those that the objective speaks of."""
-        chosen = self.context.study.measures
-        if rung:
-            wanted = self.context.objective.wanted
-            chosen = {
-                name: given
-                for name, given in chosen.items()
-                if wanted & registry.resolve("measure", name).directions.keys()
-            }
-        evaluation = Evaluation(
-            network.plan,
-            self.context.dataset,
-            network,
-            self.device,
-            seed=derive(self.seed, "measures"),
-            with_test=not rung,
-        )
-        return measure_all(chosen, evaluation, cheap=False)
-
-
-def _joined(*measured: Measured) -> Measured:
-    values: dict[str, Any] = {}
-    errors: dict[str, Any] = {}
-    for some_values, some_errors in measured:
-        values.update(some_values)
-        errors.update(some_errors)
-    return values, errors
 
 
 def _first_line(error: BaseException) -> str:

@@ -80,10 +80,10 @@ def test_a_candidate_handed_back_and_claimed_again_has_the_curve_of_one_that_was
     broken = training(stored, context, claimed(stored, context, proposal), asked)
     report = broken._report
 
-    def ask_after_two(epoch, network, cheap):
+    def ask_after_two(epoch):
         if epoch.number == 2:
             asked.set()
-        return report(epoch, network, cheap)
+        return report(epoch)
 
     broken._report = ask_after_two
     broken.run()
@@ -167,9 +167,9 @@ def test_an_order_to_end_interrupts_an_epoch_but_no_transaction(make_study, star
     seen = []
     report = running._report
 
-    def watching(epoch, network, cheap):
+    def watching(epoch):
         seen.append(running.interruptible)
-        return report(epoch, network, cheap)
+        return report(epoch)
 
     running._report = watching
     running.run()

@@ -1,0 +1,87 @@
+"""One training from a plan to its measures: seed, build, normalise, train, measure.
+
+It knows nothing of studies, trials or databases. Everything random is derived from the seed that it is given: the
+same plan, data, settings and seed give the same numbers, whether a worker trains them or a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+
+from nasmod.data import Dataset
+from nasmod.measures.measure import Evaluation, Measured, measure_all
+from nasmod.networks import Network, Plan, build
+from nasmod.training import Epoch, TrainingSettings, TrainResult, derive, device_for, train
+from nasmod.training.loop import Penalty
+
+Measures = Mapping[str, BaseModel | Mapping[str, Any]]
+"""``{measure name: its settings or their plain mapping}``"""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network after its training, how the training went, and what the measures say, with standard errors."""
+
+    network: Network
+    result: TrainResult
+    values: Mapping[str, float]
+    standard_errors: Mapping[str, float]
+
+
+def train_and_measure(
+    plan: Plan,
+    dataset: Dataset,
+    settings: TrainingSettings,
+    measures: Measures,
+    seed: int,
+    *,
+    prepare: Callable[[Network], None] | None = None,
+    penalty: Penalty | None = None,
+    on_epoch: Callable[[Epoch], str | None] | None = None,
+    device: str = "cpu",
+    checkpoint: bytes | None = None,
+    known: Measured | None = None,
+) -> Trained:
+    """Train the network of a plan from new weights, or from a checkpoint of the same training, and measure it.
+
+    `prepare(network)` may change the network on the CPU, built and normalised, before it is trained; a checkpoint then
+    replaces its weights. `penalty` and `on_epoch` are those of `train`. `known` is what `measure_plan` gave, where the
+    caller has asked it already. A training that `on_epoch` stopped keeps the values known before it: what more is
+    worth measuring then, `measure_network` measures inside `on_epoch`.
+    Raises `TrainingFailed` as `train` does, and what `measure_all` raises.
+    """
+    if known is None:
+        known = measure_plan(plan, dataset, measures, seed)
+    torch.manual_seed(derive(seed, "weights"))
+    network = build(plan)
+    network.normalise(dataset.normalisation)
+    if prepare is not None:
+        prepare(network)
+    result = train(network, dataset, settings, seed, on_epoch or _go_on, penalty, device=device, checkpoint=checkpoint)
+    if result.stopped is None:
+        known = known.joined(measure_network(network, dataset, measures, seed, device=device, with_test=True))
+    return Trained(network, result, known.values, known.standard_errors)
+
+
+def measure_plan(plan: Plan, dataset: Dataset, measures: Measures, seed: int) -> Measured:
+    """The measures that need no trained network."""
+    evaluation = Evaluation(plan, dataset, seed=derive(seed, "measures"))
+    return measure_all(measures, evaluation, cheap=True)
+
+
+def measure_network(
+    network: Network, dataset: Dataset, measures: Measures, seed: int, *, device: str = "cpu", with_test: bool = False
+) -> Measured:
+    """The measures that need a trained network; `seed` is that of its training."""
+    place = str(device_for(device))
+    evaluation = Evaluation(network.plan, dataset, network, place, seed=derive(seed, "measures"), with_test=with_test)
+    return measure_all(measures, evaluation, cheap=False)
+
+
+def _go_on(epoch: Epoch) -> None:
+    """No reason to stop."""

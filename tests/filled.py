@@ -62,11 +62,11 @@ def filled_study(folder: Path, name: str = "small") -> StoredStudy:
     filed: list[Proposal] = []
     while len(filed) < FINISHED + 3:
         topology, settings = context.space.random(generator)
-        if context.violation(topology) is not None:
-            continue
         parent = candidate_key(filed[0].topology, filed[0].settings) if filed else None
         origin = {"strategy": "random", "why": "drawn for a test"}
-        proposal = Proposal(topology, settings, parent, origin)
+        proposal = context.counted(Proposal(topology, settings, parent, origin))
+        if context.violation(proposal) is not None:
+            continue
         key = candidate_key(topology, settings)
         if candidates.propose(database, stored.id, key, proposal, context.space.encode(topology, settings)):
             filed.append(proposal)

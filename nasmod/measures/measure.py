@@ -56,7 +56,8 @@ class Measured(NamedTuple):
 class Evaluation:
     """What is measured: a plan, its network (None before training) and the data; outputs are computed once a split.
 
-    `seed` feeds the generators of measures that resample. The test split is looked at only `with_test`.
+    `seed` feeds the generators of measures that resample. The test split is looked at only `with_test`. `flops` are
+    those of the plan where they were counted before, None where they are still to be counted.
     """
 
     plan: Plan
@@ -65,6 +66,7 @@ class Evaluation:
     device: str = "cpu"
     seed: int = 0
     with_test: bool = False
+    flops: int | None = None
     _outputs: dict[str, tuple[Arrays, Arrays]] = field(default_factory=dict, repr=False)
 
     @property

@@ -68,9 +68,9 @@ def train_and_measure(
     return Trained(network, result, known.values, known.standard_errors)
 
 
-def measure_plan(plan: Plan, dataset: Dataset, measures: Measures, seed: int) -> Measured:
-    """The measures that need no trained network."""
-    evaluation = Evaluation(plan, dataset, seed=derive(seed, "measures"))
+def measure_plan(plan: Plan, dataset: Dataset, measures: Measures, seed: int, *, flops: int | None = None) -> Measured:
+    """The measures that need no trained network. `flops` are those of the plan, where they were counted before."""
+    evaluation = Evaluation(plan, dataset, seed=derive(seed, "measures"), flops=flops)
     return measure_all(measures, evaluation, cheap=True)
 
 

@@ -114,7 +114,7 @@ class CandidateTraining:
             self.rungs = self.rule.rungs(self.settings.epochs)
         plan = self.context.plan(self.held.proposal.topology)
         dataset, measures = self.context.dataset, self.context.study.measures
-        self.known = measure_plan(plan, dataset, measures, self.seed)
+        self.known = measure_plan(plan, dataset, measures, self.seed, flops=self.held.proposal.flops)
         if (violation := self.context.objective.violation(self.known.values)) is not None:
             raise TrainingFailed(f"infeasible: {violation}")
 

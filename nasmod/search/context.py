@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from nasmod.data import Dataset, load_dataset
@@ -11,7 +10,7 @@ from nasmod.measures.objective import Objective
 from nasmod.networks import Plan, count_flops, plan
 from nasmod.search.counting import Counting
 from nasmod.space import Space, SpaceFile
-from nasmod.study import Study
+from nasmod.study import Proposal, Study
 from nasmod.study.candidates import Distributions
 from nasmod.study.projection import with_json
 from nasmod.topology import Topology
@@ -47,17 +46,25 @@ class Context:
         """FLOPs of one forward pass of one example. Raises `UncountableError` for a user's kind that cannot be run."""
         return count_flops(self.plan(topology), self._counting)
 
-    def violation(self, topology: Topology) -> str | None:
-        """Why a topology is not to be trained, by what is known before any training; None when it may be.
+    def counted(self, proposal: Proposal) -> Proposal:
+        """The proposal with its FLOPs, counted unless they are known: a worker then need not count them again.
 
-        A kind that raises, crashes or hangs while its FLOPs are counted rules nothing out: its candidate is filed, and
-        fails with the reason stored, where a person will look for it.
+        Without them where a kind raises, crashes or hangs while it is counted.
         """
+        if proposal.flops is not None:
+            return proposal
         try:
-            measures: Mapping[str, float] = {"flops": self.flops(topology)}
+            return replace(proposal, flops=self.flops(proposal.topology))
         except (Exception, SystemExit):  # a user's kind may raise anything, and may have parameters that it refuses
-            return None
-        return self.objective.violation(measures)
+            return proposal
+
+    def violation(self, proposal: Proposal) -> str | None:
+        """Why a `counted` proposal is not to be trained, by what is known before any training; None when it may be.
+
+        One whose FLOPs could not be counted is ruled out by nothing: it is filed, and fails with the reason stored,
+        where a person will look for it.
+        """
+        return None if proposal.flops is None else self.objective.violation({"flops": proposal.flops})
 
 
 def bring_to_life(study: Study, dataset: Dataset | None = None) -> Context:

@@ -175,9 +175,11 @@ class Controller:
                 generator = random.Random(derive(self.study.study.seed, "fallback", proposals))
                 proposal = draw(self.context.space, generator, "random", "the strategy found no new one")
             key = candidate_key(proposal.topology, proposal.settings)
-            if key not in seen and self.context.violation(proposal.topology) is not None:
-                candidates.count_infeasible(self.study.database, self.study.id, proposals)
-                continue
+            if key not in seen:
+                proposal = self.context.counted(proposal)
+                if self.context.violation(proposal) is not None:
+                    candidates.count_infeasible(self.study.database, self.study.id, proposals)
+                    continue
             near = next((record.parameters for record in known if record.key == proposal.parent), None)
             parameters = self.context.space.encode(proposal.topology, proposal.settings, near)
             if candidates.propose(self.study.database, self.study.id, key, proposal, parameters, drawn_at=proposals):
@@ -202,10 +204,13 @@ class Controller:
             if everything is None:
                 return None
             origin = {"strategy": "list", "why": "the next of a small space that was not proposed yet"}
+            proposals = (
+                self.context.counted(Proposal(topology, settings, None, origin)) for topology, settings in everything
+            )
             self._listed = [
-                (candidate_key(topology, settings), Proposal(topology, settings, None, origin))
-                for topology, settings in everything
-                if self.context.violation(topology) is None
+                (candidate_key(proposal.topology, proposal.settings), proposal)
+                for proposal in proposals
+                if self.context.violation(proposal) is None
             ]
         return self._listed
 

@@ -10,6 +10,7 @@ from nasmod.errors import SpaceError
 from nasmod.search.context import Context
 from nasmod.search.stopping import check as check_rule
 from nasmod.space.file import Range
+from nasmod.study import Proposal
 from nasmod.study.definition import one_line
 from nasmod.training.seeds import derive
 from nasmod.training.settings import TrainingSettings
@@ -31,10 +32,10 @@ def check(context: Context) -> None:
     listed = context.space.topologies(LISTABLE)
     generator = random.Random(derive(context.study.seed, "feasibility"))
     for topology in listed if listed is not None else (context.space.random(generator)[0] for _ in range(DRAWS)):
-        if context.violation(topology) is None:
+        proposal = context.counted(Proposal(topology))
+        if proposal.flops is None or context.violation(proposal) is None:
             return
-        flops = context.flops(topology)
-        cheapest = flops if cheapest is None else min(cheapest, flops)
+        cheapest = proposal.flops if cheapest is None else min(cheapest, proposal.flops)
     seen = "of all its topologies" if listed is not None else f"of {DRAWS} random topologies of it"
     raise SpaceError(
         f"The search space cannot satisfy the FLOPs budget of {budget:,}: the cheapest {seen} needs {cheapest:,}. "

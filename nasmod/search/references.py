@@ -43,7 +43,7 @@ def references(context: Context) -> list[Proposal]:
         if (topology := _largest(context, of_size, sizes)) is not None:
             why = f"{name} of {modules} x {kind}, as large as the FLOPs budget allows"
             origin = {"strategy": "reference", "reference": name, "why": why}
-            proposals.append(Proposal(topology, {}, None, origin))
+            proposals.append(context.counted(Proposal(topology, {}, None, origin)))
     return proposals
 
 

@@ -22,13 +22,15 @@ class Proposal:
     """A topology to train, the training settings searched with it, and where it came from.
 
     `origin` says which strategy made it and why (``{"strategy": "evolution", "why": "dropped an edge of 1f3a…"}``) and
-    carries what the strategy needs back with the result, such as the system attributes of Optuna's samplers.
+    carries what the strategy needs back with the result, such as the system attributes of Optuna's samplers. `flops` of
+    one forward pass of one example are counted before it is filed; None where they could not be.
     """
 
     topology: Topology
     settings: Mapping[str, Parameter] = field(default_factory=dict)
     parent: str | None = None
     origin: Mapping[str, Any] = field(default_factory=dict)
+    flops: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain form, for the database."""
@@ -37,15 +39,19 @@ class Proposal:
             "settings": dict(self.settings),
             "parent": self.parent,
             "origin": dict(self.origin),
+            "flops": self.flops,
         }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Proposal:
-        """What `to_json` gave."""
-        parent = stored["parent"]
+        """What `to_json` gave, or that of a version which counted no FLOPs."""
+        parent, flops = stored["parent"], stored.get("flops")
         if not isinstance(parent, str | None):
             raise TypeError(f"the parent of a proposal is a key, not {parent!r:.100}")
-        return cls(Topology.from_json(stored["topology"]), dict(stored["settings"]), parent, dict(stored["origin"]))
+        if flops is not None and (type(flops) is not int or flops < 0):
+            raise TypeError(f"the FLOPs of a proposal are a whole number, not {flops!r:.100}")
+        topology = Topology.from_json(stored["topology"])
+        return cls(topology, dict(stored["settings"]), parent, dict(stored["origin"]), flops)
 
 
 def candidate_key(topology: Topology, settings: Mapping[str, Parameter], repeat: int = 0) -> str:

@@ -62,7 +62,7 @@ def state(network: Network) -> dict[str, torch.Tensor]:
 
 def test_a_worker_stores_what_the_function_gives_for_its_seed(make_study: Callable, start: Callable) -> None:  # noqa: F811
     stored, context = start(make_study())
-    proposal = Proposal(TOPOLOGY)
+    proposal = context.counted(Proposal(TOPOLOGY))
     key = candidate_key(TOPOLOGY, {})
     candidates.propose(stored.database, stored.id, key, proposal, {}, "reference")
     held = candidates.claim(stored.database, stored.id, "w", context.distributions)
@@ -103,6 +103,13 @@ def test_what_is_known_is_not_measured_again(planned: Plan, few: Dataset) -> Non
     known = Measured({"flops": 1.0}, {})
     found = train_and_measure(planned, few, SETTINGS, {"cost": {}}, 7, known=known)
     assert found.values == {"flops": 1.0}
+
+
+def test_flops_that_are_known_are_not_counted(planned: Plan, few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = measure_plan(planned, few, {"cost": {}}, 7).values
+    monkeypatch.setattr("nasmod.networks.flops.count_flops", None)
+    given = measure_plan(planned, few, {"cost": {}}, 7, flops=int(counted["flops"])).values
+    assert given == counted
 
 
 def test_the_network_is_prepared_once_built_and_normalised_and_not_yet_trained(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from optuna.trial import TrialState
 
+from nasmod.networks import flops
 from nasmod.search.asking import Asked
 from nasmod.search.candidate import CandidateTraining
 from nasmod.study import Proposal, candidate_key, candidates, records, recovery
@@ -33,9 +35,9 @@ FAULT = "%s"
 
 def feasible(context, generator):
     """A random proposal within the FLOPs budget."""
-    while context.violation((drawn := context.space.random(generator))[0]) is not None:
+    while context.violation(proposal := context.counted(Proposal(*context.space.random(generator)))) is not None:
         pass
-    return Proposal(*drawn)
+    return proposal
 
 
 def claimed(stored, context, proposal=None, worker="w"):
@@ -68,6 +70,20 @@ def test_a_finished_candidate_has_measures_errors_a_curve_and_weights(make_study
     assert record.score == pytest.approx(stored.study.objective.score(record.measures))
     assert len(record.curve) == 3
     assert len(records.weights(stored, record)) > 1000
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_worker_counts_the_flops_only_of_a_candidate_that_was_filed_without(make_study, start, monkeypatch, known):
+    stored, context = start(make_study(epochs=1))
+    proposal = feasible(context, random.Random(3))
+    counted = []
+    count = flops.count_flops
+    monkeypatch.setattr("nasmod.networks.flops.count_flops", lambda plan: counted.append(plan) or count(plan))
+    held = claimed(stored, context, proposal if known else replace(proposal, flops=None))
+    training(stored, context, held).run()
+    (record,) = records.read_records(stored)
+    assert record.measures["flops"] == proposal.flops
+    assert len(counted) == (0 if known else 1)
 
 
 def test_a_candidate_handed_back_and_claimed_again_has_the_curve_of_one_that_was_not(

@@ -7,9 +7,10 @@ import pytest
 from nasmod import registry
 from nasmod.networks.flops import module_flops
 from nasmod.search import counting, feasibility
-from nasmod.search.context import bring_to_life
+from nasmod.search.context import Context, bring_to_life
 from nasmod.search.counting import Counting, UncountableError
 from nasmod.search.references import references
+from nasmod.study import Proposal
 from nasmod.study.definition import read
 from nasmod.topology import Node, Topology
 from tests.search.trouble import kinds
@@ -58,19 +59,24 @@ def of(*kinds: str) -> Topology:
     return Topology((Node("input", (), {"name": "x"}), *modules, Node("output", (len(kinds),), {"name": "y"})))
 
 
+def counted(context: Context, *kinds: str) -> Proposal:
+    """A proposal of such a chain, as it is filed."""
+    return context.counted(Proposal(of(*kinds)))
+
+
 def test_a_kind_is_counted_as_it_is_here(context):
     head = 2 * 64 * 10
     assert context.flops(of("talking", "talking")) == 2 * module_flops("talking", (64,), ()) + head == 2 * 8192 + head
-    assert "over the budget" in context.violation(of("talking", "talking", "talking"))
+    assert "over the budget" in context.violation(counted(context, "talking", "talking", "talking"))
 
 
 def test_a_kind_that_crashes_hangs_or_raises_rules_nothing_out_and_is_asked_once(context, monkeypatch):
     monkeypatch.setattr(counting, "SECONDS", 1.0)
     for kind in ("crashing", "endless", "raising"):
-        assert context.violation(of(kind)) is None
+        assert context.violation(counted(context, kind)) is None
     monkeypatch.delattr(Counting, "_ask")
     for kind in ("crashing", "endless", "raising"):
-        assert context.violation(of("talking", kind)) is None
+        assert context.violation(counted(context, "talking", kind)) is None
         with pytest.raises(UncountableError, match=kind):
             context.flops(of(kind))
 

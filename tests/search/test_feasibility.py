@@ -12,6 +12,7 @@ from nasmod.search import feasibility
 from nasmod.search.context import bring_to_life
 from nasmod.search.references import references
 from nasmod.search.stopping import StoppingSettings
+from nasmod.study import Proposal
 from nasmod.topology import Node, Topology
 
 
@@ -109,7 +110,9 @@ def test_parameters_that_a_kind_refuses_together_are_a_candidates_failure(make_s
     (tmp_path / "odd.toml").write_text("[modules]\nmax = 2\n[kinds.heads]\nwidth = [6, 8]\nheads = [1, 3, 2]\n")
     context = bring_to_life(make_study(space="odd.toml"))
     nodes = Node("input", (), {"name": "x"}), Node("heads", (0,), {"width": 8, "heads": 3})
-    assert context.violation(Topology((*nodes, Node("output", (1,), {"name": "y"})))) is None
+    proposal = context.counted(Proposal(Topology((*nodes, Node("output", (1,), {"name": "y"})))))
+    assert proposal.flops is None
+    assert context.violation(proposal) is None
     feasibility.check(context)
     assert references(context) == []  # of the middle of the space, which is such a combination
 

@@ -144,3 +144,14 @@ def test_a_data_frame_has_a_row_a_candidate(study, file_one):
     frame = reading.dataframe(reading.read_records(study))
     assert len(frame) == 1
     assert {"number", "state", "score", "kind_0"} <= set(frame.columns)
+
+
+def test_a_proposal_keeps_its_flops_and_one_of_a_version_that_counted_none_is_read():
+    proposal = Proposal(TOPOLOGY, flops=640)
+    stored = proposal.to_json()
+    assert Proposal.from_json(stored) == proposal
+    del stored["flops"]
+    assert Proposal.from_json(stored) == Proposal(TOPOLOGY)
+    for flops in (-1, 2.5, True, "640", [640]):
+        with pytest.raises(TypeError, match="FLOPs of a proposal"):
+            Proposal.from_json({**stored, "flops": flops})

@@ -28,7 +28,7 @@ class Members:
             )
         for kind, known in [(INPUT, space.inputs), (OUTPUT, space.outputs)]:
             names = [str(node.params["name"]) for node in nodes if node.kind == kind]
-            if not known.keys() >= set(names) or (kind == OUTPUT and len(names) < len(known)):
+            if set(names) != known.keys():
                 raise SpaceError(f"The space's {kind}s are {', '.join(known)}; the topology's are {', '.join(names)}.")
         self.slots: list[Slot] = []
         self.sources: list[frozenset[int]] = []

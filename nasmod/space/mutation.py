@@ -27,7 +27,7 @@ from nasmod.topology import (
 if TYPE_CHECKING:
     from nasmod.space.space import Space
 
-TRIES = 20  # with one edit before the next is tried: edits that often do not apply are no rarer for it
+TRIES = 20  # of each edit before the next one is tried, so that rarely applicable edits are not under-sampled
 ROUNDS = 5  # through all edits
 Edit = Callable[["Space", Topology, random.Random], Topology]
 
@@ -37,7 +37,8 @@ def mutate(
 ) -> tuple[Topology, dict[str, Parameter]]:
     """A proposal of the space one edit away, never the parent; `SpaceError` if none is found.
 
-    The result depends on the parent's key alone, not on the order of its nodes.
+    The result depends on the parent's key alone, not on the order of its nodes. Like every topology of the space, it
+    reads every input: an edit that would leave one unread is tried again, elsewhere or as another edit.
     """
     parent = topology.canonical()
     names = edits_of(space, parent)

@@ -1,8 +1,9 @@
 """A search space: which topologies may be proposed, and each of them as parameters and back.
 
 Modules lie in slots, some of which may be empty; every parameter of every slot always has a value. What parameters say
-is repaired so that every module is live, hence every draw is a proposal; what is stored is the encoding of what came
-out. The law: ``propose(encode(topology)).key == topology.key``. It knows nothing of Optuna, FLOPs or training.
+is repaired so that every module is live and every input is read, so every draw gives a proposal; what is stored is the
+encoding of that proposal. The law: ``propose(encode(topology)).key == topology.key``. It knows nothing of Optuna, FLOPs
+or training.
 """
 
 from __future__ import annotations

@@ -56,13 +56,14 @@ class Wiring:
         return len(self.inputs) > 1 or (self.edges == "free" and slot > 0)
 
     def wired(self, active: Sequence[int], values: Mapping[str, Any]) -> frozenset[Edge]:
-        """The edges between active slots, inputs and outputs, repaired so that every module is live.
+        """The edges between active slots, inputs and outputs, repaired: every module is live and every input is read.
 
-        A module that reads nothing reads the first input, one that nobody reads feeds the first output, and an output
-        without source reads the last module.
+        A module that reads nothing reads every input, and an input that is still unread is read by the first module. A
+        module that feeds nothing feeds every output, and an output without a source reads the last module. So no input
+        and no output is preferred to another.
 
-        >>> sorted(Wiring("free", 2, ("x",), ("y",)).wired([0, 1], {}), key=str)
-        [('x', 0), ('x', 1), (0, 'y'), (1, 'y')]
+        >>> sorted(Wiring("free", 2, ("a", "b"), ("y",)).wired([0, 1], {"edge_a_0": True, "edge_0_1": True}), key=str)
+        [('a', 0), ('b', 0), (0, 1), (1, 'y')]
         """
         if self.edges == "chain":
             first, last = active[0], active[-1]
@@ -75,8 +76,9 @@ class Wiring:
             if values.get(name) and edge[0] in here[0] and edge[1] in here[1]
         }
         reading, read = {reader for _, reader in edges}, {source for source, _ in edges}
-        edges |= {(self.inputs[0], slot) for slot in active if slot not in reading}
-        edges |= {(slot, self.outputs[0]) for slot in active if slot not in read}
-        reading = {reader for _, reader in edges}
+        edges |= {(name, slot) for slot in active if slot not in reading for name in self.inputs}
+        edges |= {(slot, name) for slot in active if slot not in read for name in self.outputs}
+        reading, read = {reader for _, reader in edges}, {source for source, _ in edges}
+        edges |= {(name, active[0]) for name in self.inputs if name not in read}
         edges |= {(active[-1], name) for name in self.outputs if name not in reading}
         return frozenset(edges)

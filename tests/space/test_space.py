@@ -1,4 +1,5 @@
-"""The law of the encoding, on every shipped space and every wiring; random and mutated proposals stay in the space."""
+"""The law of the encoding, on every shipped space and every wiring; random and mutated proposals stay in the space, and
+no input and no output of it is preferred to another."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import itertools
 import random
 import subprocess
 import sys
+from collections import Counter
 from typing import Any
 
 import optuna
@@ -40,6 +42,7 @@ SPACES = {
     **SHIPPED,
     "merged": small_space(merge=["sum", "concat", "gated"]),
     "several ends": small_space(2, 2, merge=["sum", "gated"]),
+    "three inputs": small_space(3, 2),
     "chain": small_space(edges="chain", least=2),
     "chain of several ends": small_space(3, 2, edges="chain", merge=["sum", "gated"]),
     "parallel": small_space(edges="parallel", least=3),
@@ -73,7 +76,7 @@ class Fixed:
 
 
 @each_space
-@settings(max_examples=25)  # on each of ten spaces
+@settings(max_examples=25)  # on each space
 @given(data=st.data())
 def test_what_is_encoded_is_proposed_again(space, data):
     topology, settings = data.draw(space_topologies(space))
@@ -84,7 +87,7 @@ def test_what_is_encoded_is_proposed_again(space, data):
 
 
 @each_space
-@settings(max_examples=25)  # on each of ten spaces
+@settings(max_examples=25)  # on each space
 @given(data=st.data())
 def test_encoding_near_given_parameters_obeys_the_law_and_changes_no_more(space, data):
     topology, settings = data.draw(space_topologies(space))
@@ -102,7 +105,7 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> int:
 
 
 @each_space
-@settings(max_examples=25)  # on each of ten spaces
+@settings(max_examples=25)  # on each space
 @given(data=st.data())
 def test_whatever_a_sampler_draws_is_repaired_into_the_space(space, data):
     topology, settings = space.propose(Fixed(data.draw(space_parameters(space))))
@@ -110,6 +113,76 @@ def test_whatever_a_sampler_draws_is_repaired_into_the_space(space, data):
     assert topology.live() is topology
     assert space.min_modules <= topology.module_count <= space.max_modules
     assert space.decode(space.encode(topology, settings))[0].key == topology.key
+
+
+@each_space
+@settings(max_examples=25)  # on each space
+@given(data=st.data())
+def test_every_proposal_reads_every_input(space, data):
+    drawn, _ = data.draw(space_topologies(space))
+    decoded, _ = space.decode(data.draw(space_parameters(space)))
+    for topology in (drawn, decoded):
+        assert frozenset().union(*reads_of(topology)) == space.inputs.keys()
+
+
+def reads_of(topology: Topology) -> list[frozenset[str]]:
+    """The inputs that each live module reads."""
+    nodes = topology.live().nodes
+    return [
+        frozenset(nodes[source].params["name"] for source in node.inputs if nodes[source].kind == "input")
+        for node in nodes
+        if node.is_module
+    ]
+
+
+@each_space
+@settings(max_examples=25)  # on each space
+@given(data=st.data())
+def test_the_repair_treats_inputs_alike_and_outputs_alike(space, data):
+    new_name = dict(zip(space.inputs, data.draw(st.permutations(list(space.inputs))), strict=True))
+    new_name |= dict(zip(space.outputs, data.draw(st.permutations(list(space.outputs))), strict=True))
+    parameters = data.draw(space_parameters(space))
+    renamed = dict(parameters)
+    for name, edge in space.wiring.parameters.items():
+        source, reader = (new_name.get(end, end) for end in edge)
+        renamed[f"edge_{source}_{reader}"] = parameters[name]
+    nodes = [
+        Node(node.kind, node.inputs, {"name": new_name[node.params["name"]]}) if "name" in node.params else node
+        for node in space.decode(parameters)[0].nodes
+    ]
+    assert space.decode(renamed)[0].key == Topology(tuple(nodes)).key
+
+
+@pytest.mark.parametrize("edges", ["free", "parallel"])
+def test_draws_treat_inputs_alike_and_outputs_alike(edges):
+    space, generator = small_space(2, 2, edges=edges), random.Random(0)
+    inputs, outputs = Counter[Any](), Counter[Any]()
+    for _ in range(4000):
+        topology, _ = space.random(generator)
+        reads = sorted(reads_of(topology), key=sorted)
+        inputs[tuple(reads)] += 1
+        fed = [len(node.inputs) for node in topology.canonical().nodes if node.kind == "output"]
+        outputs[topology.module_count, *fed] += 1
+    for reads, count in inputs.items():
+        swapped = [frozenset({"x0": "x1", "x1": "x0"}[name] for name in read) for read in reads]
+        assert_alike(count, inputs[tuple(sorted(swapped, key=sorted))])
+    for (modules, first, second), count in outputs.items():
+        assert_alike(count, outputs[modules, second, first])
+
+
+def assert_alike(first: int, second: int) -> None:
+    """Counts of two events of equal probability: they differ by no more than five standard deviations."""
+    assert abs(first - second) <= 5 * (first + second) ** 0.5
+
+
+@pytest.mark.parametrize(("edges", "inputs"), [("free", 2), ("free", 3), ("parallel", 2), ("parallel", 3)])
+def test_inputs_are_often_read_apart_and_often_together(edges, inputs):
+    space, generator = small_space(inputs, edges=edges), random.Random(0)
+    drawn = [reads_of(space.random(generator)[0]) for _ in range(1000)]
+    assert sum(all(len(read) < 2 for read in reads) for reads in drawn) > 50
+    assert sum(len(set(reads)) > 1 for reads in drawn) > 400
+    assert sum(any(len(read) > 1 for read in reads) for reads in drawn) > 400
+    assert sum(all(len(read) == inputs for read in reads) for reads in drawn) > 100
 
 
 @each_space
@@ -183,6 +256,21 @@ def test_tiny_holds_exactly_55_topologies():
     topology, settings = space.random(generator)
     walked = set()
     for _ in range(2500):
+        topology, settings = space.mutate(topology, settings, generator)
+        walked.add(topology.key)
+    assert walked == listed
+
+
+def test_every_topology_of_several_inputs_is_drawn_and_reached():
+    table = {"modules": {"max": 2}, "kinds": {"dense": {"width": 8}}}
+    space = Space(SpaceFile.from_table(table), {"a": (8,), "b": (8,)}, {"y": (3,)})
+    listed = {topology.key for topology in space.topologies(1000)}
+    assert len(listed) == 21
+    generator = random.Random(0)
+    assert listed == {space.random(generator)[0].key for _ in range(4000)}
+    topology, settings = space.random(generator)
+    walked = set()
+    for _ in range(1000):
         topology, settings = space.mutate(topology, settings, generator)
         walked.add(topology.key)
     assert walked == listed
@@ -298,6 +386,17 @@ def test_a_space_of_one_topology_has_no_mutation():
     topology, settings = space.random(random.Random(0))
     with pytest.raises(SpaceError, match="nothing but this topology"):
         space.mutate(topology, settings, random.Random(0))
+
+
+def test_no_mutation_and_no_encoding_leaves_an_input_unread():
+    file = SpaceFile.from_table({"modules": {"max": 1}, "kinds": {"dense": {"width": 8}}})
+    space = Space(file, {"a": (8,), "b": (8,)}, {"y": (3,)})
+    topology, settings = space.random(random.Random(0))
+    with pytest.raises(SpaceError, match="No edit of this topology"):
+        space.mutate(topology, settings, random.Random(0))
+    blind = Topology((Node("input", (), {"name": "a"}), Node("dense", (0,), topology.nodes[2].params), Y))
+    with pytest.raises(SpaceError, match="inputs are a, b; the topology's are a"):
+        space.encode(blind)
 
 
 def test_ambiguous_names_are_refused():

@@ -267,7 +267,7 @@ class SearchStudy:
         return reading.ranked(self._reader.read(), self.study.objective)[:n]
 
     def references(self) -> list[Record]:
-        """The trained monolith, chain and parallel ensemble at equal FLOPs."""
+        """The trained references at equal FLOPs: monolith, chain, parallel ensemble; for several inputs towers too."""
         return [record for record in self.records() if record.role == "reference" and record.state == "finished"]
 
     def records(self) -> list[Record]:

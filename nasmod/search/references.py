@@ -1,10 +1,11 @@
-"""The references of a study: the monolith, the chain and the parallel ensemble, at equal FLOPs.
+"""The references of a study at equal FLOPs: the monolith, the chain, the parallel ensemble; towers for several inputs.
 
-They are trained outside the budget and shown beside every result: what a search finds is worth what it adds to them.
+They are trained outside the budget and shown beside every result: a search is worth what it finds beyond them.
 """
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,34 +18,53 @@ from nasmod.search.context import Context
 from nasmod.study import Proposal
 from nasmod.topology import Node, Parameter, Topology
 
-REFERENCES = ("monolith", "chain", "parallel")
 LARGEST_SIZE = 2048
 Params = dict[str, Parameter]
+Reads = Sequence[tuple[int, ...]]  # what each module reads: the inputs are numbered first, then the modules
 
 
 def references(context: Context) -> list[Proposal]:
-    """One proposal a reference, each as large as the study's FLOPs budget allows; none where even the smallest is over,
-    or where its FLOPs cannot be counted.
+    """One proposal for each reference, as large as the study's FLOPs budget allows; none for a reference that is over
+    the budget at its smallest, or whose FLOPs cannot be counted.
 
     All are of the space's first kind that has a size (of the first, if none has) with the middle of what the space
-    offers for it; its size alone is fitted.
+    offers for it; its size alone is fitted, and all modules have the same.
     """
     found = _kind(context)
     if found is None:
         return []
     kind, params, sizes = found
     proposals = []
-    for name in REFERENCES:
-        modules = 1 if name == "monolith" else context.study.modules_wanted
+    for name, reads in _wirings(len(context.dataset.inputs), context.study.modules_wanted).items():
 
-        def of_size(size: Params, name: str = name, modules: int = modules) -> Topology:
-            return _topology(context, name, modules, kind, {**params, **size})
+        def of_size(size: Params, reads: Reads = reads) -> Topology:
+            return _topology(context, reads, kind, {**params, **size})
 
         if (topology := _largest(context, of_size, sizes)) is not None:
-            why = f"{name} of {modules} x {kind}, as large as the FLOPs budget allows"
+            shape = f"{name} of {len(reads)} x {kind}"
+            if name == "towers":
+                shape = f"towers: a {kind} module for each input and one that fuses them"
+            why = f"{shape}, as large as the FLOPs budget allows"
             origin = {"strategy": "reference", "reference": name, "why": why}
             proposals.append(context.counted(Proposal(topology, {}, None, origin)))
     return proposals
+
+
+def _wirings(inputs: int, modules: int) -> dict[str, Reads]:
+    """What the modules of each reference read.
+
+    >>> _wirings(2, 3)["chain"], _wirings(2, 3)["towers"]
+    ([(0, 1), (2,), (3,)], [(0,), (1,), (2, 3)])
+    """
+    every = tuple(range(inputs))
+    wirings: dict[str, Reads] = {
+        "monolith": [every],
+        "chain": [every, *((inputs + before,) for before in range(modules - 1))],
+        "parallel": [every] * modules,
+    }
+    if inputs > 1:
+        wirings["towers"] = [*((number,) for number in every), tuple(inputs + number for number in every)]
+    return wirings
 
 
 def _kind(context: Context) -> tuple[str, Params, list[Params]] | None:
@@ -111,14 +131,11 @@ def _largest(context: Context, of_size: Callable[[Params], Topology], sizes: Seq
     return of_size(sizes[bisect_left(sizes, True, lo=1, key=is_over) - 1])
 
 
-def _topology(context: Context, name: str, modules: int, kind: str, params: Params) -> Topology:
-    """Every input feeds the first module (of a chain) or all; the last module or all feed every output."""
-    inputs = [Node("input", (), {"name": input_name}) for input_name in context.dataset.inputs]
-    sources = tuple(range(len(inputs)))
-    nodes = list(inputs)
-    for number in range(modules):
-        chained = name == "chain" and number > 0
-        nodes.append(Node(kind, (len(nodes) - 1,) if chained else sources, params))
-    last = (len(nodes) - 1,) if name == "chain" else tuple(range(len(inputs), len(nodes)))
-    outputs = [Node("output", last, {"name": output_name}) for output_name in context.dataset.outputs]
-    return Topology((*nodes, *outputs)).live()
+def _topology(context: Context, reads: Reads, kind: str, params: Params) -> Topology:
+    """The modules that no other module reads feed every output."""
+    inputs = [Node("input", (), {"name": name}) for name in context.dataset.inputs]
+    modules = [Node(kind, sources, params) for sources in reads]
+    read = set(itertools.chain.from_iterable(reads))
+    last = tuple(index for index in range(len(inputs), len(inputs) + len(modules)) if index not in read)
+    outputs = [Node("output", last, {"name": name}) for name in context.dataset.outputs]
+    return Topology((*inputs, *modules, *outputs)).live()

@@ -70,7 +70,9 @@ class Study(BaseModel):
     stopping: dict[str, Any] = {"name": "halving"}
     measures: dict[str, dict[str, Any]] = Field({}, validate_default=True, description="more measures, or settings")
     references: bool = Field(
-        True, strict=True, description="train the monolith, the chain and the parallel ensemble beside"
+        True,
+        strict=True,
+        description="also train the monolith, the chain, the parallel ensemble and, with several inputs, towers",
     )
     finalists: int = Field(
         3, strict=True, ge=0, description="how many of the best are trained again with other seeds at the end"

@@ -25,6 +25,25 @@ def test_the_references_use_the_flops_budget_as_far_as_their_sizes_go(make_study
         assert 0.9 * 40_000 < context.flops(proposal.topology) <= 40_000
 
 
+@pytest.mark.parametrize("edges", ["free", "chain", "parallel"])
+@pytest.mark.parametrize("task", ["xor", "pair"])
+def test_with_several_inputs_towers_are_a_reference(make_study, tmp_path, edges, task):
+    (tmp_path / "wired.toml").write_text(
+        f"[modules]\nmax = 2\n[kinds.dense]\nwidth = [8, 16]\n[wiring]\nedges = '{edges}'\n"
+    )
+    data = {"name": "digit_pairs", "task": task, "digits": 3, "examples": 300}
+    context = bring_to_life(make_study(space="wired.toml").model_copy(update={"data": data}))
+    found = {proposal.origin["reference"]: proposal for proposal in references(context)}
+    assert list(found) == ["monolith", "chain", "parallel", "towers"]
+    for proposal in found.values():
+        assert 0.9 * 40_000 < context.flops(proposal.topology) <= 40_000
+    nodes = found["towers"].topology.nodes
+    assert [node.inputs for node in nodes if node.is_module] == [(0,), (1,), (2,), (3, 4, 5)]
+    assert [node.inputs for node in nodes if node.kind == "output"] == [(6,)] * len(context.dataset.outputs)
+    why = found["towers"].origin["why"]
+    assert why == "towers: a dense module for each input and one that fuses them, as large as the FLOPs budget allows"
+
+
 def test_a_space_that_can_never_satisfy_the_budget_is_refused(make_study):
     study = make_study(space="tiny")
     objective = study.objective.model_copy(update={"flops_budget": 100})

@@ -1,4 +1,4 @@
-"""What modularity costs: its time over that of one training epoch on Fashion-MNIST, eight convolutional modules.
+"""What parallelism costs: its time over that of one training epoch on Fashion-MNIST, eight convolutional modules.
 
 Prints one line per wiring and one JSON line last; its ratio is the worst of the wirings. The bar is 0.1.
 """
@@ -15,7 +15,7 @@ import torch
 
 from nasmod.data import Dataset, load_dataset
 from nasmod.measures import Evaluation
-from nasmod.measures.modularity import Modularity, ModularitySettings
+from nasmod.measures.parallelism import Parallelism, ParallelismSettings
 from nasmod.networks import Network, build, count_flops, plan
 from nasmod.topology import Node, Topology
 from nasmod.training import TrainingSettings, train
@@ -50,7 +50,7 @@ def epoch_seconds(network: Network, dataset: Dataset) -> float:
 def measure_seconds(network: Network, dataset: Dataset) -> float:
     """The measure with its default settings: 1,024 examples, 256 for pairs."""
     started = time.perf_counter()
-    Modularity(ModularitySettings())(Evaluation(plan=network.plan, dataset=dataset, network=network))
+    Parallelism(ParallelismSettings())(Evaluation(plan=network.plan, dataset=dataset, network=network))
     return time.perf_counter() - started
 
 

@@ -93,7 +93,8 @@ def start(
         places.check(definition.artifacts, new=True)
     database = Database.create(str(storage or definition.storage or default_storage(definition.name)))
     with database.at_once():
-        stored = create_or_join(database, definition, context.dataset.fingerprint, versions())
+        stored = create_or_join(database, definition, context.dataset.fingerprint, versions(), context.dataset.factors)
+        context = bring_to_life(definition, context.dataset, stored.factors)
         files.check(database, stored.id, stored.artifacts)
         storing.raise_budget(stored, trials, hours)
     run(stored, workers=workers, on_progress=on_progress, context=context, engine=engine, address=address)
@@ -126,7 +127,7 @@ def resume(
     database = _database(name, storage)
     permit(open_study(database, name, only_to_look=True).study, allow_list(), allow=allow_plugins)
     stored = open_study(database, name)
-    context = bring_to_life(stored.study)
+    context = bring_to_life(stored.study, factors=stored.factors)
     storing.check_data(stored, context.dataset.fingerprint)
     with stored.database.at_once():
         files.check(stored.database, stored.id, stored.artifacts)
@@ -241,6 +242,7 @@ class SearchStudy:
         Raises `StudyError` when one of `trials` (numbers, references' names, keys) has not failed.
         """
         keys = None if trials is None else {self._failed(trial).key for trial in trials}
+        storing.check_measures(self.stored)
         with self.stored.database.at_once():
             return recovery.retry(self.stored.database, self.stored.id, keys)
 
@@ -287,6 +289,7 @@ class SearchStudy:
 
         A mapping or a TOML file (its top level, or its table ``[objective]``) changes the keys it names.
         """
+        storing.check_measures(self.stored)
         wanted = self.objective(objective)
         return reading.ranked(reading.rescored(self._reader.read(), wanted), wanted)
 
@@ -332,11 +335,13 @@ class SearchStudy:
         recipe = self._recipe(record)
         title = f"The topology {record.label} of the study '{self.name}', a modular network found by nasmod."
         if retrain is None:
-            weights, measures, errors = reading.weights(self.stored, record), record.measures, record.standard_errors
+            weights, roles = reading.weights(self.stored, record), record.roles
+            measures, errors = record.measures, record.standard_errors
         else:
             trainings = self.retrain(retrain, trial, seeds=seeds) if isinstance(retrain, int) else retrain
             chosen = best_of(trainings)
-            weights, measures, errors = chosen.weights, chosen.measures, chosen.standard_errors
+            weights, roles = chosen.weights, chosen.roles
+            measures, errors = chosen.measures, chosen.standard_errors
             recipe["retrained"] = {
                 "epochs": trainings[0].epochs,
                 "trainings": len(trainings),
@@ -358,6 +363,7 @@ class SearchStudy:
             standard_errors=errors,
             expected=measures.get(f"test_{main}"),
             title=title,
+            roles=roles,
         )
 
     def retrain(
@@ -433,7 +439,7 @@ class SearchStudy:
 
         permit(self.study, allow_list(), allow=self._allow_plugins)
         load_plugins(self.study)
-        context = bring_to_life(self.study)
+        context = bring_to_life(self.study, factors=self.stored.factors)
         storing.check_data(self.stored, context.dataset.fingerprint)
         return context
 

@@ -199,9 +199,9 @@ def status(
     study = _load(name, storage)
     found = study.overview()
     if as_json:
-        _print_json(status_row(found))
+        _print_json(status_row(found, study.stored.factors))
         return
-    _print_lines(status_lines(found, study.storage))
+    _print_lines(status_lines(found, study.storage, study.stored.factors))
     if found.status.state != "ended":
         _say_next(storage, f"nasmod resume {name}")
 

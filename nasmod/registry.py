@@ -272,6 +272,7 @@ def _register_built_ins() -> None:
         ("measure", "latency", "measures.latency", "Latency", "LatencySettings"),
         ("measure", "wiring", "measures.wiring", "Wiring", "WiringSettings"),
         ("measure", "modularity", "measures.modularity", "Modularity", "ModularitySettings"),
+        ("measure", "parallelism", "measures.parallelism", "Parallelism", "ParallelismSettings"),
         ("strategy", "random", "search.strategies.random", "Random", "RandomSettings"),
         ("strategy", "evolution", "search.strategies.evolution", "Evolution", "EvolutionSettings"),
         ("strategy", "tpe", "search.strategies.optuna", "Tpe", "TpeSettings"),

@@ -13,11 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call
+from torch.nn import functional
 
 from benchmarks.truth.worlds import Change, World
 from nasmod.networks import Network, module_steps
 
-EXAMPLES, EPOCHS, BATCH, LEARNING_RATE = 300, 40, 32, 1e-2
+EXAMPLES, EPOCHS, BATCH, LEARNING_RATE = 300, 30, 50, 1e-2
+
+Examples = tuple[dict[str, Tensor], dict[str, Tensor]]  # inputs, targets
+Parameters = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -84,46 +88,70 @@ def _parameters(network: Network, step: int) -> list[str]:
     ]
 
 
-def _trained(
-    network: Network,
-    names: Sequence[str],
-    few: Sequence[tuple[dict[str, Tensor], dict[str, Tensor]]],
-    seeds: Sequence[int],
-) -> dict[str, Tensor]:
+def _trained(network: Network, names: Sequence[str], few: Sequence[Examples], seeds: Sequence[int]) -> Parameters:
     """The named parameters after training, stacked: one row a repair (R, ...)."""
     network.eval()
     start = dict(network.named_parameters())
     stacked = {
         name: start[name].detach().expand(len(few), *start[name].shape).clone().requires_grad_() for name in names
     }
-    inputs = {name: torch.stack([x[name] for x, _ in few]) for name in few[0][0]}  # (R, N, ...)
+    frozen = _frozen(network, names)
+    with torch.no_grad():
+        runs = [network.run(inputs, wanted=frozen) for inputs, _ in few]
+    known = {step: torch.stack([run[step] for run in runs]) for step in frozen}  # (R, N, ...)
     targets = {name: torch.stack([y[name] for _, y in few]) for name in few[0][1]}
-    optimizer = torch.optim.AdamW(stacked.values(), lr=LEARNING_RATE, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(stacked.values(), lr=LEARNING_RATE, weight_decay=0.01, fused=True)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    steps = EPOCHS * (EXAMPLES // BATCH + 1)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    runs = torch.arange(len(few))[:, None]
-    forward = torch.func.vmap(lambda params, x: functional_call(network, params, (x,)))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * EXAMPLES // BATCH)
+    row = torch.arange(len(few))[:, None]
+    downstream = _Downstream(network)
+    forward = torch.func.vmap(
+        lambda params, found: functional_call(downstream, {f"network.{n}": v for n, v in params.items()}, (found,))
+    )
     for _ in range(EPOCHS):
         order = torch.stack([torch.randperm(EXAMPLES, generator=generator) for generator in generators])  # (R, N)
-        for rows in order.split(BATCH, dim=1):
-            outputs = forward(stacked, {name: values[runs, rows] for name, values in inputs.items()})
-            loss = sum(
-                torch.nn.functional.cross_entropy(outputs[name].flatten(0, 1), targets[name][runs, rows].flatten())
+        for chosen in order.split(BATCH, dim=1):
+            outputs = forward(stacked, {step: values[row, chosen] for step, values in known.items()})
+            losses = [
+                functional.cross_entropy(outputs[name].flatten(0, 1), targets[name][row, chosen].flatten())
                 for name in outputs
-            ) * len(few)
+            ]
             optimizer.zero_grad()
-            loss.backward()
+            (torch.stack(losses).sum() * len(few)).backward()  # the mean over repairs: each as if it were alone
             optimizer.step()
             schedule.step()
     return {name: values.detach() for name, values in stacked.items()}
 
 
+class _Downstream(torch.nn.Module):
+    """The part of a network that depends on what is trained, from the activations of the rest."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, known: Mapping[int, Tensor]) -> dict[str, Tensor]:
+        return self.network.outputs(self.network.run({}, known=known))
+
+
+def _frozen(network: Network, names: Sequence[str]) -> list[int]:
+    """Steps whose activations do not depend on the named parameters: inputs, and modules before the trained ones."""
+    changed: set[int] = set()
+    for index, step in enumerate(network.plan.steps):
+        own = any(
+            name.split(".")[0].split("_from_")[0].removesuffix("_gate").removesuffix("_head") == step.name
+            for name in names
+        )
+        if own or changed.intersection(step.sources):
+            changed.add(index)
+    return [index for index in range(len(network.plan.steps)) if index not in changed]
+
+
 @torch.no_grad()
 def _scores(
     network: Network,
-    params: Mapping[str, Tensor],
-    splits: Mapping[str, Sequence[tuple[dict[str, Tensor], dict[str, Tensor]]]],
+    params: Parameters,
+    splits: Mapping[str, Sequence[Examples]],
 ) -> dict[str, list[float]]:
     return {
         split: [
@@ -140,7 +168,7 @@ def _right(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tens
 
 def _tensors(
     examples: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+) -> Examples:
     return tuple(
         {name: torch.as_tensor(np.ascontiguousarray(values)) for name, values in part.items()} for part in examples
     )  # type: ignore[return-value]

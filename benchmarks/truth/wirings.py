@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 
 from nasmod.data import Dataset
@@ -11,10 +12,10 @@ from nasmod.space import Space, SpaceFile
 from nasmod.topology import Node, Topology
 
 FLOPS = 5_000
-WIDTHS = range(2, 129)
-RANDOM_SPACE = {
+WIDTHS = range(1, 257)
+RANDOM_SPACE = {  # widths are relative: each topology is made as wide as the FLOPs allow
     "modules": {"min": 2, "max": 5},
-    "kinds": {"dense": {"width": [8, 16, 32], "depth": [1, 2]}},
+    "kinds": {"dense": {"width": [1, 2, 4], "depth": [1, 2]}},
     "wiring": {"edges": "free", "merge": "concat"},
 }
 Wire = list[tuple[Sequence[str | int], int]]  # what each module reads (inputs by name, earlier modules), its width
@@ -87,19 +88,36 @@ def by_hand(dataset: Dataset, name: str, flops: int = FLOPS, kind: str = "dense"
             nodes.append(Node("output", tuple(len(inputs) + module for module in head), {"name": given}))
         return Topology(tuple(nodes))
 
-    def cost(topology: Topology) -> int:
-        return count_flops(plan(topology, dataset.inputs, dataset.output_shapes))
-
-    fitting = [width for width in WIDTHS if cost(of_width(width)) <= flops]
-    return of_width(fitting[-1] if fitting else WIDTHS[0])
+    return _widest(dataset, of_width, flops)
 
 
-def at_random(dataset: Dataset, count: int, seed: int = 0) -> list[Topology]:
-    """Random topologies of 2 to 5 dense modules, no two the same."""
+def at_random(dataset: Dataset, count: int, seed: int = 0, flops: int = FLOPS) -> list[Topology]:
+    """Random topologies of 2 to 5 dense modules as wide as fits into the FLOPs, no two of the same wiring and sizes."""
     space = Space(SpaceFile.from_table(RANDOM_SPACE), dataset.inputs, dataset.output_shapes)
     generator = random.Random(seed)
     found: dict[str, Topology] = {}
     while len(found) < count:
-        topology, _ = space.random(generator)  # reads every input, as every draw does
-        found.setdefault(topology.key, topology)
+        drawn, _ = space.random(generator)
+        found.setdefault(drawn.key, _widest(dataset, lambda width, drawn=drawn: _widened(drawn, width), flops))
     return list(found.values())
+
+
+def _widened(topology: Topology, factor: int) -> Topology:
+    nodes = topology.live().nodes
+    return Topology(
+        tuple(
+            Node(node.kind, node.inputs, {**node.params, "width": factor * int(node.params["width"])})
+            if node.is_module
+            else node
+            for node in nodes
+        )
+    )
+
+
+def _widest(dataset: Dataset, of_width: Callable[[int], Topology], flops: int) -> Topology:
+    """The widest topology within the FLOPs."""
+
+    def is_over(width: int) -> bool:
+        return count_flops(plan(of_width(width), dataset.inputs, dataset.output_shapes)) > flops
+
+    return of_width(max(1, bisect_left(WIDTHS, True, key=is_over)))  # widths count from 1

@@ -8,15 +8,21 @@ from nasmod.data.dataset import (
     Split,
     Task,
 )
+from nasmod.data.factors import DeclaredFactor, Factor, Factors
+from nasmod.data.finding_factors import find_factors
 from nasmod.data.loading import dataset_settings, load_dataset
 
 __all__ = [
     "DataPath",
     "DataSettings",
     "Dataset",
+    "DeclaredFactor",
+    "Factor",
+    "Factors",
     "Split",
     "Task",
     "assemble",
     "dataset_settings",
+    "find_factors",
     "load_dataset",
 ]

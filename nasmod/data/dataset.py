@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
+from nasmod.data.factors import Factors
 from nasmod.errors import UnknownNameError
 from nasmod.registry import Code
 
@@ -62,6 +64,18 @@ class Dataset:
     target_normalisation: Normalisation = field(default_factory=dict)
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     feature_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stored_factors: Factors | None = None  # those of a study; without them they are found in the data
+
+    @cached_property
+    def factors(self) -> Factors:
+        """The parts of the work that modules may divide among them."""
+        from nasmod.data.finding_factors import find_factors
+
+        return self.stored_factors or find_factors(self)
+
+    def with_factors(self, factors: Factors) -> Dataset:
+        """The same data with a study's factors."""
+        return replace(self, stored_factors=factors)
 
     @property
     def output_shapes(self) -> dict[str, Shape]:

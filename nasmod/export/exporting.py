@@ -22,6 +22,7 @@ from nasmod.export.readme import Facts, readme
 from nasmod.export.source import model_source
 from nasmod.measures.accuracy import classification, language, regression
 from nasmod.measures.measure import Arrays, Value
+from nasmod.measures.roles import Roles
 from nasmod.networks import Plan, build
 from nasmod.topology import Topology
 from nasmod.training import evaluate, load_weights
@@ -72,11 +73,12 @@ def export(
     standard_errors: Mapping[str, float] | None = None,
     expected: float | None = None,
     title: str = "A modular network found by nasmod.",
+    roles: Roles | None = None,
 ) -> Exported:
     """Write a trained network as files that run without nasmod, and prove them on the test split.
 
-    `weights` are the safetensors of the network's state dict; `recipe`, `measures` and `standard_errors` go into the
-    README; `expected` is the stored test accuracy (R² of a regression) of these very weights, if there is one.
+    `weights` are the safetensors of the network's state dict; `recipe`, `measures`, `standard_errors` and `roles` go
+    into the README; `expected` is the stored test accuracy (R² of a regression) of these very weights, if there is one.
 
     Raises `ExportError`, and leaves nothing behind, when the directory is in use, the weights belong to another
     network, or a form cannot be loaded without nasmod or differs from the trained network.
@@ -96,7 +98,8 @@ def export(
             topology = Topology(tuple(step.node for step in plan.steps))
             (files / "topology.json").write_text(topology.to_json() + "\n", encoding="utf-8")
             exported = _prove(files, Path(aside), directory, plan, dataset, trained)
-            facts = Facts(title, recipe, measures or {}, standard_errors or {}, exported.differences, exported.scores)
+            stored = measures or {}, standard_errors or {}, roles or {}
+            facts = Facts(title, recipe, *stored, exported.differences, exported.scores)
             (files / "README.md").write_text(readme(plan, dataset, facts), encoding="utf-8")
             _into_place(files, directory)
     except OSError as error:

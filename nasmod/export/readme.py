@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nasmod.data import Dataset
+from nasmod.measures.roles import Roles
 from nasmod.networks import Plan
 
 
@@ -19,6 +20,7 @@ class Facts:
     recipe: Mapping[str, Any]
     measures: Mapping[str, float]
     standard_errors: Mapping[str, float]
+    roles: Roles
     differences: Mapping[str, float]
     scores: Mapping[str, float]
 
@@ -30,6 +32,7 @@ def readme(plan: Plan, dataset: Dataset, facts: Facts) -> str:
         _loading(plan, dataset),
         _interface(plan, dataset),
         _modules(plan),
+        *([_roles(facts.roles)] if facts.roles else []),
         _measures(facts),
         _proof(dataset, facts),
         _recipe(facts),
@@ -100,6 +103,28 @@ def _modules(plan: Plan) -> str:
     return "\n".join(rows)
 
 
+def _roles(roles: Roles) -> str:
+    factors = [_cell(factor) for factor in next(iter(roles.values()))]
+    rows = [
+        "## What each module does",
+        "",
+        "Of each factor of the data's work: the share of the module's variance that the factor moves (*reads*), and "
+        "the share of the factor's effect on the outputs that flows through the module (*carries*).",
+        "",
+        f"| module |{''.join(f' {factor} |' for factor in factors)}",
+        f"|---|{'---|' * len(factors)}",
+    ]
+    for module, of_module in roles.items():
+        cells = [
+            f"carries {role.carries:.2f}"
+            if role.reads is None
+            else f"reads {role.reads:.2f}, carries {role.carries:.2f}"
+            for role in of_module.values()
+        ]
+        rows.append(f"| {_cell(module)} |{''.join(f' {cell} |' for cell in cells)}")
+    return "\n".join(rows)
+
+
 def _measures(facts: Facts) -> str:
     if not facts.measures:
         return "## Measures\n\nNone were stored."
@@ -127,6 +152,11 @@ def _proof(dataset: Dataset, facts: Facts) -> str:
 def _recipe(facts: Facts) -> str:
     text = json.dumps(facts.recipe, indent=2, default=str, ensure_ascii=False)
     return f"## Recipe\n\n```json\n{text}\n```"
+
+
+def _cell(name: str) -> str:
+    """A name as a cell of a table holds it."""
+    return " ".join(name.split()).replace("|", "\\|")
 
 
 def _batch(shape: tuple[int, ...]) -> str:

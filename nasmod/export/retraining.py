@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nasmod.data import Dataset
 from nasmod.errors import ExportError
+from nasmod.measures.roles import Roles
 from nasmod.measures.trained import train_and_measure
 from nasmod.networks import Plan
 from nasmod.training import Epoch, TrainingFailed, TrainingSettings, derive, save_weights
@@ -20,13 +21,17 @@ from nasmod.training import Epoch, TrainingFailed, TrainingSettings, derive, sav
 
 @dataclass(frozen=True)
 class Retrained:
-    """One full training: which one (from 1), how long, its measures with standard errors, its weights (safetensors)."""
+    """One full training: which one (from 1), how long, its measures with standard errors, its weights (safetensors).
+
+    `roles` say what each module does.
+    """
 
     number: int
     epochs: int
     measures: Mapping[str, float]
     standard_errors: Mapping[str, float]
     weights: bytes
+    roles: Roles = field(default_factory=dict)
 
 
 def retrain(
@@ -56,8 +61,8 @@ def retrain(
             trained = train_and_measure(plan, dataset, settings, measures, own, on_epoch=told, device=device)
         except TrainingFailed as failure:
             raise ExportError(f"Training {number} of {seeds} failed: {failure.reason}") from failure
-        weights = save_weights(trained.network)
-        found.append(Retrained(number, settings.epochs, trained.values, trained.standard_errors, weights))
+        values, errors, roles = trained.measured
+        found.append(Retrained(number, settings.epochs, values, errors, save_weights(trained.network), roles))
     return found
 
 

@@ -1,7 +1,16 @@
 """Measures, facts about a network, and the objective that scores them. Importing it imports no torch."""
 
 from nasmod.measures.front import crowding, front_of, nondominated_ranks, pareto_front, useful
-from nasmod.measures.measure import Evaluation, Measure, Measured, MeasureSettings, Value, measure_all, measured_names
+from nasmod.measures.measure import (
+    Evaluation,
+    Measure,
+    Measured,
+    MeasureSettings,
+    Value,
+    definition_of,
+    measure_all,
+    measured_names,
+)
 from nasmod.measures.objective import Direction, Objective
 
 __all__ = [
@@ -13,6 +22,7 @@ __all__ = [
     "Objective",
     "Value",
     "crowding",
+    "definition_of",
     "front_of",
     "measure_all",
     "measured_names",

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from nasmod import registry
 from nasmod.errors import PluginError
 from nasmod.measures.objective import Direction
+from nasmod.measures.roles import Roles
 
 if TYPE_CHECKING:  # measures of records need no torch
     from nasmod.data import Dataset
@@ -38,18 +39,21 @@ class Value:
 
 
 class Measured(NamedTuple):
-    """What several measures say: values, and standard errors of those that have one, by name."""
+    """What several measures say: values, standard errors of those that have one by name, and what each module does."""
 
     values: dict[str, float]
     standard_errors: dict[str, float]
+    roles: Roles = {}  # noqa: RUF012  # never changed
 
     def joined(self, later: Measured) -> Measured:
         """Both together; where both have a name, the later one's value.
 
         >>> Measured({"flops": 640.0}, {}).joined(Measured({"skill": 0.9}, {"skill": 0.1}))
-        Measured(values={'flops': 640.0, 'skill': 0.9}, standard_errors={'skill': 0.1})
+        Measured(values={'flops': 640.0, 'skill': 0.9}, standard_errors={'skill': 0.1}, roles={})
         """
-        return Measured(self.values | later.values, self.standard_errors | later.standard_errors)
+        return Measured(
+            self.values | later.values, self.standard_errors | later.standard_errors, later.roles or self.roles
+        )
 
 
 @dataclass
@@ -100,7 +104,7 @@ class Measure(Protocol):
 
     def __init__(self, settings: Any) -> None: ...
 
-    def __call__(self, evaluation: Evaluation) -> dict[str, Value]: ...
+    def __call__(self, evaluation: Evaluation) -> Mapping[str, Value | Roles]: ...  # roles only under that name
 
 
 def measure(name: str) -> type[Measure]:
@@ -132,13 +136,14 @@ def measure(name: str) -> type[Measure]:
 def measure_all(
     settings: Mapping[str, BaseModel | Mapping[str, Any]], evaluation: Evaluation, *, cheap: bool
 ) -> Measured:
-    """Values and standard errors of the measures named in `settings` that are `cheap`, or of those that are not.
+    """What the measures named in `settings` say that are `cheap`, or those that are not.
 
     `settings` are ``{measure name: its settings or their plain mapping}``. A standard error that is not finite counts
     as none. Raises what `measure` does, and `PluginError` when two measures report one name.
     """
     values: dict[str, float] = {}
     standard_errors: dict[str, float] = {}
+    roles: Roles = {}
     for name, given in settings.items():
         kind = measure(name)
         if kind.cheap != cheap:
@@ -147,10 +152,22 @@ def measure_all(
         for measured, value in kind(chosen)(evaluation).items():
             if measured in values:
                 raise PluginError(f"Measure '{name}' reports '{measured}', which another measure already reports.")
+            if not isinstance(value, Value):
+                roles = value
+                continue
             values[measured] = float(value.value)
             if value.standard_error is not None and math.isfinite(value.standard_error):
                 standard_errors[measured] = float(value.standard_error)
-    return Measured(values, standard_errors)
+    return Measured(values, standard_errors, roles)
+
+
+def definition_of(name: str) -> int:
+    """Which definition of a measure this nasmod has: one more each time its results no longer compare.
+
+    >>> definition_of("accuracy")
+    1
+    """
+    return int(getattr(measure(name), "definition", 1))
 
 
 def measured_names(names: list[str]) -> dict[str, Direction]:

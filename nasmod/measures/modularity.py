@@ -1,274 +1,229 @@
-"""Modularity: modules each carry needed information (necessity) without entangling each other (independence).
+"""Modularity: how far different parts of the work are done by different modules, by interventions on the factors.
 
-Both are read from the network's behaviour under lesions on held-out examples; no weight is looked at. Splitting one
-module by width into k parallel ones does not change the function, and it scores like k parallel modules, because it
-is: no lesion can tell. Keep the weight of modularity in a score small.
+A factor is a part of the data's work (`nasmod.data.factors`). For each, its values are permuted across held-out
+examples, and the effect of that on the outputs is followed through the modules:
 
-Necessity counts what a module carries only as far as no other module opposes it: u_i (1 - c_i) in place of u_i. Here
-the measure departs from its first definition, which took u_i whole and left opposing effects to independence alone.
-There they are a share of all pairs and thin out as modules grow in number: on digits, one module that does all the
-work beside four pairs of untrained modules that each undo one another scored .60, and scores 0 now. Networks that were
-only trained move by less than .005 (`benchmarks/LOG.md`). ``information.<step>`` stays u: what a module carries.
+    E_ik   share of factor k's effect that flows through module i: only i's activation is taken from the permuted run
+    B_ik   share of the effect that vanishes when, all else permuted, i alone keeps its activation
+    F_ik = max(0, min(1, E_ik, B_ik))                          what flows through i is both enough and needed
+
+With shares of squared distance of the outputs. A module that is selective carries one factor and no other,
+
+    s_ik = max(0, (F_ik / sum_k F_ik - 1/K) / (1 - 1/K))       0 where all K factors flow through it alike
+    modularity = mean over k of max over i of s_ik F_ik
+
+which is 1 where each factor flows through a module of its own, and 0 for one module, a chain and replicas. It depends
+on the function of each module alone: no rescaling, no order of units and no confidence of the head changes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from nasmod.data.factors import Factor
 from nasmod.measures.measure import Evaluation, MeasureSettings, Value
 from nasmod.measures.objective import Direction
-from nasmod.measures.refitting import prior_nll, prior_squares, refitted_nll, refitted_squares, root_mean_square
+from nasmod.measures.probe import (
+    Floats,
+    Rows,
+    comparable,
+    evenly_spaced,
+    knows_something,
+    losses,
+    prior_losses,
+    probe_inputs,
+    probe_targets,
+)
+from nasmod.measures.refitting import root_mean_square
+from nasmod.measures.roles import Role, Roles
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Floats = NDArray[np.float64]
+    from nasmod.networks.interventions import Intervention
 
-SOFTLY_NEEDED = 0.01  # g = 1/2 where a module carries 1 % of the information
-CHANCE_STANDARD_ERRORS = 3.0
+SMALLEST_EFFECT = 0.01  # of the largest: a factor that moves the outputs less is left out
 REPLICATES = 200  # of the bootstrap
 
 
 class ModularitySettings(MeasureSettings):
-    """How many evenly needed modules count as fully modular, and how many examples are looked at."""
+    """How many examples are looked at."""
 
-    modules_wanted: int = Field(default=4, ge=2, description="evenly needed modules that count as fully modular")
-    examples: int = Field(default=1024, ge=2, description="validation examples for lesions of one module")
-    pair_examples: int = Field(default=256, ge=2, description="of these, the examples for lesions of two modules")
+    examples: int = Field(default=512, ge=2, description="validation examples for interventions")
 
 
 @dataclass(frozen=True)
-class LesionRecord:
-    """What lesions did, example by example: losses on the probe (N,), outputs' changes on its pair part (P,).
+class FlowRecord:
+    """What interventions did, example by example: squared distances of the outputs, 0 for outputs at chance level."""
 
-    Pairs are in the order of `itertools.combinations`.
-    """
-
-    prior: Floats  # (N,) loss of who knows only how common each target is
-    loss: Floats  # (N,) of the whole network, refitted
-    lesioned: Floats  # (n, N) after losing each module, refitted
-    squares: Floats  # (n, P) ||d_i||²
-    interactions: Floats  # (pairs, P) ||d_ij - d_i - d_j||²
-    inner: Floats  # (pairs, P) <d_i, d_j>
-    pair_examples: NDArray[np.intp]  # (P,) where in the probe the pair part lies
+    effect: Floats  # (K, N) ||o - o'||², o' under the permuted factor
+    through: Floats  # (K, n, N) ||o - o(a_i')||², only module i from the permuted run
+    around: Floats  # (K, n, N) ||o - o'(a_i)||², all but module i from the permuted run
+    reads: Floats  # (K, n) share of the variance of module i's activation that the factor moves
 
 
 class Modularity:
-    """Modularity = necessity times independence of the modules, by lesions; information of each module."""
+    """How far different factors of the data's work flow through different modules; what each module does."""
 
     cheap: ClassVar[bool] = False
-    directions: ClassVar[Mapping[str, Direction]] = {
-        "modularity": "maximize",
-        "necessity": "maximize",
-        "independence": "maximize",
-    }
+    directions: ClassVar[Mapping[str, Direction]] = {"modularity": "maximize"}
+    definition: ClassVar[int] = 2  # 1 was what is `parallelism` now
 
     def __init__(self, settings: ModularitySettings) -> None:
         self.settings = settings
 
-    def __call__(self, evaluation: Evaluation) -> dict[str, Value]:
+    def __call__(self, evaluation: Evaluation) -> dict[str, Value | Roles]:
         from nasmod.networks import module_steps
 
+        factors = evaluation.dataset.factors.factors
+        if not factors:
+            return {}
         steps = module_steps(evaluation.trained)
-        if len(steps) < 2:
-            return {name: Value(0.0, 0.0) for name in self.directions}
-        record = lesion_record(evaluation, steps, self.settings)
-        values = modularity(record, self.settings.modules_wanted, np.random.default_rng(evaluation.seed))
-        shares, errors = information(record)
-        for step, share, error in zip(steps, shares, errors, strict=True):
-            values[f"information.{evaluation.plan.steps[step].name}"] = Value(float(share), float(error))
-        return values
+        record = flow_record(evaluation, steps, factors, self.settings.examples)
+        return {
+            "modularity": modularity(record, np.random.default_rng(evaluation.seed)),
+            "roles": roles(record, [evaluation.plan.steps[step].name for step in steps], factors),
+        }
 
 
-def modularity(record: LesionRecord, modules_wanted: int, generator: np.random.Generator) -> dict[str, Value]:
-    """Necessity V, independence I and V * I with standard errors by resampling examples, temperatures held fixed."""
-    shares, _ = information(record)
-    squares, interactions, inner = _pair_means(record, np.ones((1, record.loss.size)))
-    found_necessity = necessity(shares * (1 - opposed(squares, inner)), modules_wanted).item()
-    found_independence = independence(squares, interactions, inner).item()
-    weights = generator.multinomial(
-        record.loss.size, np.full(record.loss.size, 1 / record.loss.size), size=REPLICATES
-    ).astype(np.float64)
-    squares, interactions, inner = _pair_means(record, weights)
-    resampled = independence(squares, interactions, inner)
-    if found_necessity > 0:
-        resampled_shares = _resampled_information(record, weights)
-        resampled_necessity = necessity(resampled_shares * (1 - opposed(squares, inner)), modules_wanted)
-    else:
-        resampled_necessity = np.zeros(REPLICATES)
+def modularity(record: FlowRecord, generator: np.random.Generator) -> Value:
+    """Modularity with its standard error, by resampling examples."""
+    examples = record.effect.shape[-1]
+    whole = np.full((1, examples), 1 / examples)
+    resampled = generator.multinomial(examples, whole[0], size=REPLICATES) / examples
+    found = alignment(*_shares(record, np.concatenate([whole, resampled])))
+    return Value(float(found[0]), float(found[1:].std()))
+
+
+def alignment(flows: Floats, counts: NDArray[np.bool_]) -> Floats:
+    """Mean over the factors that count of the best module's s_ik F_ik, from F (..., K, n) and which count (..., K).
+
+    0 where fewer than two factors count.
+
+    >>> one_each = np.array([[1.0, 0.0], [0.0, 1.0]])  # two factors, two modules
+    >>> shared = np.array([[0.5, 0.5], [0.5, 0.5]])
+    >>> float(alignment(one_each, np.ones(2, bool))), float(alignment(shared, np.ones(2, bool)))
+    (1.0, 0.0)
+    >>> float(alignment(one_each, np.array([True, False])))
+    0.0
+    """
+    flows = flows * counts[..., None]
+    number = counts.sum(-1)[..., None, None]  # (..., 1, 1)
+    total = flows.sum(-2, keepdims=True)
+    share = np.divide(flows, total, out=np.zeros_like(flows), where=total > 0)
+    selective = np.maximum(0, (share * number - 1) / np.maximum(number - 1, 1))
+    best = (selective * flows).max(-1, initial=0).sum(-1)
+    found: Floats = np.where(counts.sum(-1) > 1, best / np.maximum(counts.sum(-1), 1), 0.0)
+    return found
+
+
+def roles(record: FlowRecord, modules: Sequence[str], factors: Sequence[Factor]) -> Roles:
+    """What each module reads of each factor, and the share of the factor's effect that flows through it."""
+    weights = np.full((1, record.effect.shape[-1]), 1 / record.effect.shape[-1])
+    flows = _shares(record, weights)[0][0]  # (K, n)
     return {
-        "modularity": Value(found_necessity * found_independence, float((resampled_necessity * resampled).std())),
-        "necessity": Value(found_necessity, float(resampled_necessity.std())),
-        "independence": Value(found_independence, float(resampled.std())),
+        module: {
+            factor.name: Role(
+                round(float(record.reads[k, i]), 4) if factor.output is None else None, round(float(flows[k, i]), 4)
+            )
+            for k, factor in enumerate(factors)
+        }
+        for i, module in enumerate(modules)
     }
 
 
-def information(record: LesionRecord) -> tuple[Floats, Floats]:
-    """u_i = max(0, L(o_i) - L(o) - SE_i) / (H(y) - L(o)) of each module, and its standard error SE_i / (H(y) - L(o)).
+def flow_record(evaluation: Evaluation, steps: Sequence[int], factors: Sequence[Factor], examples: int) -> FlowRecord:
+    """Permute every factor across evenly spaced validation examples, and follow its effect through every step."""
+    from nasmod.networks.interventions import intervene
 
-    All are 0 at chance level: when H(y) - L(o) is under three of its standard errors.
-    """
-    known = record.prior - record.loss
-    if known.mean() <= 0 or known.mean() < CHANCE_STANDARD_ERRORS * _standard_error(known):
-        return np.zeros(len(record.lesioned)), np.zeros(len(record.lesioned))
-    lost = record.lesioned - record.loss
-    errors = _standard_error(lost)
-    return np.maximum(0, lost.mean(1) - errors) / known.mean(), errors / known.mean()
-
-
-def necessity(shares: Floats, modules_wanted: int) -> Floats:
-    """V = sum(p_i g_i) (exp(entropy(p)) - 1) / (max(n, modules_wanted) - 1), over the last axis of u (..., n).
-
-    p_i = u_i / sum(u), g_i = u_i / (u_i + 0.01); u without what is opposed.
-
-    >>> float(necessity(np.array([0.5, 0.5]), modules_wanted=2).round(3))  # two evenly needed ones: g = .5 / .51
-    0.98
-    >>> float(necessity(np.array([0.9, 0.0]), modules_wanted=2))
-    0.0
-    """
-    modules = shares.shape[-1]
-    total = shares.sum(-1, keepdims=True)
-    if modules < 2:
-        return np.zeros(shares.shape[:-1])
-    p = np.divide(shares, total, out=np.zeros_like(shares), where=total > 0)
-    needed = shares / (shares + SOFTLY_NEEDED)
-    entropy = -(p * np.log(np.where(p > 0, p, 1))).sum(-1)
-    evenly = np.where(total[..., 0] > 0, np.exp(entropy) - 1, 0)
-    found: Floats = (p * needed).sum(-1) * evenly / (max(modules, modules_wanted) - 1)
-    return found
-
-
-def opposed(squares: Floats, inner: Floats) -> Floats:
-    """c_i = min(1, sum_j max(0, -<d_i, d_j>) / ||d_i||²), the share of each module's effect that others take back.
-
-    From means over examples: ||d_i||² (..., n) and <d_i, d_j> (..., pairs), to (..., n).
-
-    >>> opposed(np.array([1.0, 4.0]), inner=np.array([-0.5])).tolist()
-    [0.5, 0.125]
-    >>> opposed(np.array([1.0, 4.0]), inner=np.array([0.5])).tolist()
-    [0.0, 0.0]
-    """
-    members = np.zeros((inner.shape[-1], squares.shape[-1]))  # (pairs, n)
-    for side in _pairs(squares.shape[-1]):
-        members[np.arange(len(side)), side] = 1
-    taken_back = np.maximum(0, -inner) @ members
-    found: Floats = np.minimum(1, np.divide(taken_back, squares, out=np.zeros_like(squares), where=squares > 0))
-    return found
-
-
-def independence(squares: Floats, interactions: Floats, inner: Floats) -> Floats:
-    """I from means over examples: ||d_i||² (..., n), ||d_ij - d_i - d_j||² and <d_i, d_j> (..., pairs).
-
-    I = 1 - sum(interaction + 2 max(0, -inner)) / sum(min(||d_i||², ||d_j||²)), clipped to [0, 1]; 0 where no lesion
-    does anything. The second term is what opposing effects cost each pair; `opposed` is what they cost a module.
-
-    >>> additive, shared = np.array([0.0]), np.array([1.0])
-    >>> float(independence(np.array([1.0, 1.0]), additive, inner=np.array([0.0])))
-    1.0
-    >>> float(independence(np.array([1.0, 1.0]), shared, inner=np.array([1.0])))  # a chain: d_ij = d_i = d_j
-    0.0
-    """
-    first, second = _pairs(squares.shape[-1])
-    room = np.minimum(squares[..., first], squares[..., second]).sum(-1)
-    entangled = (interactions + 2 * np.maximum(0, -inner)).sum(-1)
-    share = np.divide(entangled, room, out=np.ones_like(room), where=room > 0)
-    found: Floats = np.clip(1 - share, 0, 1)
-    return found
-
-
-def lesion_record(evaluation: Evaluation, steps: Sequence[int], settings: ModularitySettings) -> LesionRecord:
-    """Lesion every module and every pair of them on evenly spaced validation examples."""
-    from nasmod.networks import lesion
-
-    probe = _evenly_spaced(len(evaluation.dataset.validation), settings.examples)
-    pair_part = _evenly_spaced(len(probe), settings.pair_examples)
-    names = list(evaluation.plan.outputs)
-    targets = [np.asarray(evaluation.dataset.validation.targets[name])[probe] for name in names]
-    regression = evaluation.dataset.task == "regression"
-
-    singles = [frozenset({step}) for step in steps]
-    whole, *lesioned = (
-        _arrays(outputs, names, centred=not regression)
-        for outputs in lesion(evaluation.trained, _inputs(evaluation, probe), [frozenset(), *singles])
-    )
-    scales = [root_mean_square(output) or 1.0 for output in whole] if len(names) > 1 else [1.0]
-    refitted, prior = (refitted_squares, prior_squares) if regression else (refitted_nll, prior_nll)
-
-    def loss(outputs: list[Floats]) -> Floats:
-        return refitted([output / scale for output, scale in zip(outputs, scales, strict=True)], targets)
-
-    pairs = [frozenset(pair) for pair in combinations(steps, 2)]
-    found = (
-        np.concatenate(
-            [o / scale for o, scale in zip(_arrays(outputs, names, centred=not regression), scales, strict=True)], 1
-        )
-        for outputs in lesion(
-            evaluation.trained, _inputs(evaluation, probe[pair_part]), [frozenset(), *singles, *pairs]
-        )
-    )
-    origin = next(found)
-    effects = np.stack([origin - next(found) for _ in singles])  # (n, P, outputs)
-    joint = np.stack([origin - outputs for outputs in found])  # (pairs, P, outputs)
-    first, second = _pairs(len(steps))
-    return LesionRecord(
-        prior=prior(targets),
-        loss=loss(whole),
-        lesioned=np.stack([loss(outputs) for outputs in lesioned]),
-        squares=(effects**2).sum(-1),
-        interactions=((joint - effects[first] - effects[second]) ** 2).sum(-1),
-        inner=(effects[first] * effects[second]).sum(-1),
-        pair_examples=pair_part,
+    rows = evenly_spaced(len(evaluation.dataset.validation), examples)
+    inputs = probe_inputs(evaluation, rows)
+    parts = {tuple(factor.inputs.items()): factor for factor in factors}  # outputs and classes change the same inputs
+    changes = [_permuted(inputs, factor, number) for number, factor in enumerate(parts.values())]
+    whole, found = intervene(evaluation.trained, inputs, changes, steps)
+    interventions = dict(zip(parts, found, strict=True))
+    before = comparable(whole, evaluation)
+    scales = _scales(before, evaluation, rows)
+    read = [
+        _distances(interventions[tuple(factor.inputs.items())], before, scales, factor, evaluation)
+        for factor in factors
+    ]
+    return FlowRecord(
+        np.stack([effect for effect, _, _ in read]),
+        np.stack([through for _, through, _ in read]),
+        np.stack([around for _, _, around in read]),
+        np.stack([interventions[tuple(factor.inputs.items())].moved for factor in factors]),
     )
 
 
-def _inputs(evaluation: Evaluation, examples: NDArray[np.intp]) -> dict[str, Tensor]:
+def _permuted(inputs: Mapping[str, Tensor], factor: Factor, number: int) -> dict[str, Tensor]:
+    """Inputs in which every example has the factor's values of another one; the same for every candidate."""
     import torch
 
-    inputs = evaluation.dataset.validation.inputs
-    return {name: torch.as_tensor(np.asarray(inputs[name])[examples]) for name in evaluation.plan.inputs}
-
-
-def _arrays(outputs: Mapping[str, Tensor], names: Sequence[str], *, centred: bool) -> list[Floats]:
-    """Outputs (N, C) in double precision; logits centred over classes are centred log-probabilities."""
-    found = [outputs[name].cpu().double().numpy() for name in names]
-    return [o - o.mean(1, keepdims=True) for o in found] if centred else found
-
-
-def _resampled_information(record: LesionRecord, weights: Floats) -> Floats:
-    """u (replicates, n) of resampled examples; SE_i as it was."""
-    examples = record.loss.size
-    known = (weights @ (record.prior - record.loss) / examples)[:, None]
-    lost = record.lesioned - record.loss
-    resampled = np.maximum(0, weights @ lost.T / examples - _standard_error(lost))
-    found: Floats = np.divide(resampled, known, out=np.zeros_like(resampled), where=known > 0)
+    count = len(next(iter(inputs.values())))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(number))
+    other = torch.empty_like(order)
+    other[order] = order.roll(1)  # no example keeps its own
+    found = {}
+    for name, features in factor.inputs.items():
+        if name not in inputs:  # the network does not read it
+            continue
+        if features is None:
+            found[name] = inputs[name][other]
+            continue
+        values = inputs[name].flatten(1).clone()
+        values[:, list(features)] = values[other][:, list(features)]
+        found[name] = values.reshape(inputs[name].shape)
     return found
 
 
-def _pair_means(record: LesionRecord, weights: Floats) -> tuple[Floats, Floats, Floats]:
-    """Weighted means over the pair part of the probe: (replicates, n), (replicates, pairs), (replicates, pairs)."""
-    part = weights[:, record.pair_examples]
-    part = part / np.maximum(part.sum(1, keepdims=True), 1)  # a resample may hold none of them
-    return part @ record.squares.T, part @ record.interactions.T, part @ record.inner.T
+def _scales(before: Sequence[Floats], evaluation: Evaluation, rows: Rows) -> list[float]:
+    """What each output is divided by: its RMS, or infinity where it is at chance level: it then has no effect."""
+    task = evaluation.dataset.task
+    found = []
+    for output, target in zip(before, probe_targets(evaluation, rows), strict=True):
+        scale = root_mean_square(output)
+        known = scale > 0 and knows_something(prior_losses([target], task), losses([output], [target], task))
+        found.append(scale if known else np.inf)
+    return found
 
 
-def _standard_error(per_example: Floats) -> Any:
-    return per_example.std(-1) / np.sqrt(per_example.shape[-1])
+def _distances(
+    found: Intervention, before: Sequence[Floats], scales: Sequence[float], factor: Factor, evaluation: Evaluation
+) -> tuple[Floats, Floats, Floats]:
+    """Squared distances from the outputs before: of the whole effect (N,), through and around each step (n, N)."""
+    names = list(evaluation.plan.outputs)
+
+    def distance(outputs: Mapping[str, Tensor]) -> Floats:
+        total = np.zeros(len(before[0]))
+        for name, origin, now, scale in zip(names, before, comparable(outputs, evaluation), scales, strict=True):
+            if factor.output in (None, name):
+                difference = (origin - now) / scale
+                columns = slice(None) if factor.column is None else slice(factor.column, factor.column + 1)
+                total += (difference[:, columns] ** 2).sum(1)
+        return total
+
+    empty = np.zeros((0, len(before[0])))
+    return (
+        distance(found.changed),
+        np.stack([distance(outputs) for outputs in found.through]) if found.through else empty,
+        np.stack([distance(outputs) for outputs in found.around]) if found.around else empty,
+    )
 
 
-def _evenly_spaced(count: int, wanted: int) -> NDArray[np.intp]:
-    """At most `wanted` of `count` positions, the same for every candidate."""
-    kept = min(count, wanted)
-    return np.arange(kept) * count // kept
-
-
-def _pairs(modules: int) -> tuple[list[int], list[int]]:
-    """First and second members of all pairs."""
-    found = list(combinations(range(modules), 2))
-    return [i for i, _ in found], [j for _, j in found]
+def _shares(record: FlowRecord, weights: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """F (R, K, n) and which factors count (R, K), for each of R weightings (R, N) of the examples."""
+    effect = np.einsum("rn,kn->rk", weights, record.effect)
+    through = np.einsum("rn,kin->rki", weights, record.through)
+    around = np.einsum("rn,kin->rki", weights, record.around)
+    counts = effect >= SMALLEST_EFFECT * effect.max(-1, keepdims=True)
+    counts &= effect > 0
+    whole = np.where(effect > 0, effect, 1)[..., None]
+    flows: Floats = np.clip(np.minimum(through, effect[..., None] - around) / whole, 0, 1)
+    return flows, counts

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Direction = Literal["maximize", "minimize"]
-DEFAULT_DIRECTIONS: dict[str, Direction] = {"skill": "maximize", "modularity": "maximize", "flops": "minimize"}
-
 # log(B / F) / log 100: a candidate at 1 % of the budget has all there is to have for cheapness
 CHEAPEST_SHARE_OF_BUDGET = 0.01
 
 
+def _skill_modularity_flops(given: dict[str, Any]) -> dict[str, Direction]:
+    """Three directions; the second is the measure that the objective has chosen."""
+    return {"skill": "maximize", str(given.get("modularity", "modularity")): "maximize", "flops": "minimize"}
+
+
 class Objective(BaseModel):
-    """What a study wants: skill, plus up to 10 % of it for modularity and up to 5 % for cheapness.
+    """What a study wants: skill, plus up to 10 % of it for modularity and up to 2 % for cheapness.
 
     In mode ``combined`` candidates are ranked by `score`; in mode ``pareto`` by domination in `directions`, which also
     define the front in both modes. Measures come in as ``{name: value}``: ``skill``, ``modularity``, ``flops`` and
-    whatever `floors` and `directions` name.
+    whatever `floors` and `directions` name. Another measure may take modularity's place: `modularity` names it.
 
     >>> objective = Objective(flops_budget=1_000_000)
     >>> round(objective.score({"skill": 0.9, "modularity": 0.5, "flops": 100_000}), 4)
-    0.8413
+    0.8518
     >>> objective.violation({"flops": 2_000_000})
     'flops 2000000 is over the budget of 1000000'
     """
@@ -36,12 +39,13 @@ class Objective(BaseModel):
     )
     flops_budget: int = Field(gt=0, description="most FLOPs of one forward pass of one example; above it: infeasible")
     modularity_weight: float = Field(default=0.10, ge=0, allow_inf_nan=False, description="w_m of the score")
-    flops_weight: float = Field(default=0.05, ge=0, allow_inf_nan=False, description="w_c of the score")
+    modularity: str = Field(default="modularity", description="the measure that is M in the score, larger is better")
+    flops_weight: float = Field(default=0.02, ge=0, allow_inf_nan=False, description="w_c of the score")
     floors: dict[str, float] = Field(
         default_factory=dict, description="least values of measures; they bind finished candidates only"
     )
     directions: dict[str, Direction] = Field(
-        default_factory=lambda: dict(DEFAULT_DIRECTIONS),
+        default_factory=_skill_modularity_flops,
         min_length=1,
         description="the directions of the front, and of mode pareto",
     )
@@ -57,7 +61,7 @@ class Objective(BaseModel):
     @property
     def wanted(self) -> frozenset[str]:
         """Every measured name that the score, the floors or the directions speak of."""
-        return frozenset({"skill", "modularity", "flops", *self.floors, *self.directions})
+        return frozenset({"skill", self.modularity, "flops", *self.floors, *self.directions})
 
     def values(self, measures: Mapping[str, float]) -> tuple[float, ...]:
         """What an optimiser is told: the score, or in mode ``pareto`` one value a direction (undefined counts 0)."""
@@ -91,8 +95,23 @@ class Objective(BaseModel):
         by_modularity = self._skill(measures) * self.modularity_weight / self._most()
         return math.hypot(
             by_skill * _defined(standard_errors.get("skill")),
-            by_modularity * _defined(standard_errors.get("modularity")),
+            by_modularity * _defined(standard_errors.get(self.modularity)),
         )
+
+    def worth(self, chance: float) -> dict[str, float]:
+        """What each weight is worth in points of accuracy, for a network that is right about everything it could be.
+
+        The accuracy (in percent) that such a network may lose and still have the same score, once modularity goes from
+        0 to 1, and once FLOPs fall from the budget to a tenth of it. `chance` is what a constant answer gets.
+
+        >>> {name: round(points, 1) for name, points in Objective(flops_budget=1000).worth(chance=0.1).items()}
+        {'modularity': 8.2, 'a tenth of the FLOPs': 0.9}
+        """
+        gains = {
+            "modularity": self.modularity_weight,
+            "a tenth of the FLOPs": self.flops_weight * self.cheapness(self.flops_budget / 10),
+        }
+        return {name: 100 * (1 - chance) * gain / (1 + gain) for name, gain in gains.items()}
 
     def violation(self, measures: Mapping[str, float], *, finished: bool = False) -> str | None:
         """Why a candidate is infeasible, in words, or None. Floors are looked at only for `finished` candidates.
@@ -119,7 +138,7 @@ class Objective(BaseModel):
         return _clip(_defined(measures.get("skill")))
 
     def _factor(self, measures: Mapping[str, float]) -> float:
-        modularity = _clip(_defined(measures.get("modularity")))
+        modularity = _clip(_defined(measures.get(self.modularity)))
         gain = self.modularity_weight * modularity + self.flops_weight * self.cheapness(measures["flops"])
         return (1 + gain) / self._most()
 

@@ -25,12 +25,11 @@ Measures = Mapping[str, BaseModel | Mapping[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A network after its training, how the training went, and what the measures say, with standard errors."""
+    """A network after its training, how the training went, and what the measures say."""
 
     network: Network
     result: TrainResult
-    values: Mapping[str, float]
-    standard_errors: Mapping[str, float]
+    measured: Measured
 
 
 def train_and_measure(
@@ -65,7 +64,7 @@ def train_and_measure(
     result = train(network, dataset, settings, seed, on_epoch or _go_on, penalty, device=device, checkpoint=checkpoint)
     if result.stopped is None:
         known = known.joined(measure_network(network, dataset, measures, seed, device=device, with_test=True))
-    return Trained(network, result, known.values, known.standard_errors)
+    return Trained(network, result, known)
 
 
 def measure_plan(plan: Plan, dataset: Dataset, measures: Measures, seed: int, *, flops: int | None = None) -> Measured:

@@ -41,18 +41,18 @@ def _lesion(
 ) -> list[dict[str, Tensor]]:
     outputs = {network.plan.output_step(name): name for name in network.plan.outputs}
     means = _means(network, inputs, frozenset().union(*sets), batch)
-    downstream = {step: _downstream(network, step) for step in means}
+    after = {step: downstream(network, step) for step in means}
     found: list[dict[str, list[Tensor]]] = [{name: [] for name in network.plan.outputs} for _ in sets]
-    for examples in _batches(network, inputs, batch):
+    for examples in batches(network, inputs, batch):
         whole = network.run(examples)
         size = len(next(iter(examples.values())))
         for lesioned, parts in zip(sets, found, strict=True):
-            changed = frozenset().union(*(downstream[step] for step in lesioned))
+            changed = frozenset().union(*(after[step] for step in lesioned))
             known = {step: tensor for step, tensor in whole.items() if step not in changed}
             replaced = {step: means[step] for step in lesioned}
-            after = network.run(examples, replaced, known, wanted=outputs)
+            rest = network.run(examples, replaced, known, wanted=outputs)
             for step, name in outputs.items():
-                parts[name].append(after[step].expand(size, -1))
+                parts[name].append(rest[step].expand(size, -1))
     return [{name: torch.cat(tensors) for name, tensors in parts.items()} for parts in found]
 
 
@@ -60,7 +60,7 @@ def _means(network: Network, inputs: Mapping[str, Tensor], steps: frozenset[int]
     """Mean activation (1, *shape) of each step over all examples."""
     sums: dict[int, Tensor] = {}
     count = 0
-    for examples in _batches(network, inputs, batch) if steps else ():
+    for examples in batches(network, inputs, batch) if steps else ():
         found = network.run(examples, wanted=steps)
         count += len(next(iter(examples.values())))
         for step in steps:
@@ -69,14 +69,15 @@ def _means(network: Network, inputs: Mapping[str, Tensor], steps: frozenset[int]
     return {step: total / count for step, total in sums.items()}
 
 
-def _batches(network: Network, inputs: Mapping[str, Tensor], batch: int) -> Iterator[dict[str, Tensor]]:
+def batches(network: Network, inputs: Mapping[str, Tensor], batch: int) -> Iterator[dict[str, Tensor]]:
+    """The inputs that the network reads, so many examples at a time, on its device."""
     device = next(network.buffers()).device
     count = len(next(iter(inputs.values())))
     for start in range(0, count, batch):
         yield {name: inputs[name][start : start + batch].to(device) for name in network.plan.inputs}
 
 
-def _downstream(network: Network, origin: int) -> frozenset[int]:
+def downstream(network: Network, origin: int) -> frozenset[int]:
     """The step and every step that its loss can change."""
     changed = {origin}
     for index, step in enumerate(network.plan.steps):

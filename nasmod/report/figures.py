@@ -6,7 +6,7 @@ import math
 
 from nasmod.study.record import Record
 
-SHARES = frozenset({"score", "skill", "modularity", "necessity", "independence", "wiring_density"})
+SHARES = frozenset({"score", "skill", "modularity", "parallelism", "necessity", "independence", "wiring_density"})
 COUNTS = frozenset({"flops", "parameters"})
 WIDE = 1e9  # from here on every digit would take a table's whole width
 NONE = "–"  # noqa: RUF001  an en dash is what stands for "nothing" in a table

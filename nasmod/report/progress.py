@@ -91,10 +91,10 @@ class ProgressView:
         best = self._judge(records)[1]
         if best is None:
             return "no candidate has finished yet"
-        main = main_measure([best])
+        main, modular = main_measure([best]), self.objective.modularity
         return (
             f"best so far: {best.label} score {score_of(best, self.objective)}, "
-            f"{main.replace('_', ' ')} {measure(best, main)}, modularity {measure(best, 'modularity')}, "
+            f"{main.replace('_', ' ')} {measure(best, main)}, {modular} {measure(best, modular)}, "
             f"{modules_of(best.proposal.topology)}"
         )
 

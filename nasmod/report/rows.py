@@ -7,6 +7,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from nasmod.measures.roles import to_json
 from nasmod.study.record import Record
 
 
@@ -35,6 +36,7 @@ def full_row(record: Record, on_front: bool) -> dict[str, Any]:
         "parameters": dict(record.parameters),
         "parent": record.proposal.parent,
         "origin": dict(record.proposal.origin),
+        "roles": to_json(record.roles),
         "curve": [_all_finite(point) for point in record.curve],
         "seconds": _finite(record.seconds),
         "attempts": record.attempts,

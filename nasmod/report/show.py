@@ -15,6 +15,7 @@ from nasmod.measures.objective import Objective
 from nasmod.report.curve import draw_curve
 from nasmod.report.drawing import draw, node_names
 from nasmod.report.figures import figure, measure, seconds
+from nasmod.report.roles import roles_table
 from nasmod.report.tables import score_of
 from nasmod.study.record import Record
 from nasmod.topology import Parameter
@@ -35,6 +36,8 @@ def show(record: Record, records: Sequence[Record], objective: Objective, column
         if name.startswith(INFORMATION)
     }
     parts += [_indented(draw(record.proposal.topology, notes, columns - 2)), Text(), _modules(record), Text()]
+    if record.roles:
+        parts += [roles_table(record.roles), Text()]
     if record.measures:
         parts += [_measures(record), Text()]
     if record.curve:

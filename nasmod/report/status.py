@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from nasmod.data.factors import Factors
 from nasmod.report.figures import seconds
+from nasmod.report.roles import factors_lines
 from nasmod.study.overview import Overview, silent
 from nasmod.study.processes import Seen
 from nasmod.study.stored import Status
@@ -27,7 +29,7 @@ def state_in_words(status: Status) -> str:
     return f"{STATES[status.state]}{f', {status.reason}' if status.reason else ''}"
 
 
-def status_lines(found: Overview, storage: str) -> Iterator[str]:
+def status_lines(found: Overview, storage: str, factors: Factors | None = None) -> Iterator[str]:
     """The counts, the pace, and the processes at work: by machine, with what each trains and its last sign of life."""
     status = found.status
     yield f"{status.name}: {state_in_words(status)}"
@@ -36,6 +38,7 @@ def status_lines(found: Overview, storage: str) -> Iterator[str]:
     yield f"  {status.proposals} proposals: {status.duplicates} duplicates, {status.infeasible} over the FLOPs budget"
     yield f"  {status.references} references and {status.repeats} repeats trained beside"
     yield f"  searched {seconds(status.seconds)}{_pace(found)}, in {storage}"
+    yield from factors_lines(factors)
     if found.at_work:
         yield from _processes(found)
     elif status.state != "ended":
@@ -45,10 +48,11 @@ def status_lines(found: Overview, storage: str) -> Iterator[str]:
         yield f"{held} by no process at work; whoever searches takes back what stays so for a lease."
 
 
-def status_row(found: Overview) -> dict[str, Any]:
-    """What ``status --json`` tells: the counts, and everything of the processes."""
+def status_row(found: Overview, factors: Factors | None = None) -> dict[str, Any]:
+    """What ``status --json`` tells: the counts, the factors, and everything of the processes."""
     return {
         **found.status.to_json(),
+        "factors": None if factors is None else factors.to_json(),
         "candidates_per_hour": found.candidates_per_hour,
         "seconds_left": found.seconds_left,
         "machines": sorted({seen.process.machine for seen in found.at_work}),

@@ -161,7 +161,7 @@ space = "{space}"
 # What needs more is never trained; what needs less scores a little higher.
 flops_budget = {budget}
 # modularity_weight = 0.10 # skill counts in full, plus up to 10 % of it for modularity ...
-# flops_weight = 0.05 # ... and up to 5 % of it for cheapness
+# flops_weight = 0.02 # ... and up to 2 % of it for cheapness
 # floors = {{ accuracy = 0.9 }} # least values of measures, for finished candidates
 
 [training]

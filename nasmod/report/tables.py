@@ -58,7 +58,7 @@ def top_table(
         caption_justify="left",
     )
     table.add_column("trial", justify="right", no_wrap=True)
-    for heading in ["score", main.replace("_", " "), *(["on test"] if tested else []), "modularity"]:
+    for heading in ["score", main.replace("_", " "), *(["on test"] if tested else []), objective.modularity]:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("FLOPs", justify="right", no_wrap=True)
     table.add_column("modules")
@@ -66,7 +66,7 @@ def top_table(
         if number == len(records) and records:
             table.add_section()
         star = "★ " if record.key in on_front else ""
-        names = [main, *([f"test_{main}"] if tested else []), "modularity", "flops"]
+        names = [main, *([f"test_{main}"] if tested else []), objective.modularity, "flops"]
         figures = [score_of(record, objective), *(measure(record, name) for name in names)]
         narrow = [text.replace(" ± 0.", " ±.") for text in figures]  # eighty columns hold them all
         modules = modules_of(record.proposal.topology)

@@ -15,6 +15,7 @@ import torch
 from nasmod import registry
 from nasmod.errors import ArtifactError, StorageError, StorageFullError
 from nasmod.measures import Measured
+from nasmod.measures.roles import to_json
 from nasmod.measures.trained import Trained, measure_network, measure_plan, train_and_measure
 from nasmod.networks import Network
 from nasmod.search.asking import Asked
@@ -144,10 +145,11 @@ class CandidateTraining:
     def _finish(self, trained: Trained) -> None:
         """Store what was measured at the end, or for a stopped candidate at the rung where it was stopped."""
         result, objective = trained.result, self.context.objective
-        values, errors = self.at_rung if result.stopped else (trained.values, trained.standard_errors)
+        values, errors, roles = self.at_rung if result.stopped else trained.measured
         stored = {
             "measures": {**values, "seconds": result.seconds},
             "standard_errors": dict(errors),
+            "roles": to_json(roles),
             "score": objective.score(values),
             "seconds": result.seconds,
             "device": _device_name(self.device),
@@ -200,9 +202,9 @@ class CandidateTraining:
             for name, given in self.context.study.measures.items()
             if objective.wanted & registry.resolve("measure", name).directions.keys()
         }
-        self.at_rung = values, errors = self.known.joined(
-            measure_network(epoch.network, dataset, chosen, self.seed, device=self.device)
-        )
+        found = measure_network(epoch.network, dataset, chosen, self.seed, device=self.device)
+        self.at_rung = self.known.joined(found)
+        values, errors, _ = self.at_rung
         return RungResult(
             epoch=epoch.number,
             score=objective.score(values),

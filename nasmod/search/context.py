@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from nasmod.data import Dataset, load_dataset
+from nasmod.data import Dataset, Factors, find_factors, load_dataset
 from nasmod.measures.objective import Objective
 from nasmod.networks import Plan, count_flops, plan
 from nasmod.search.counting import Counting
@@ -67,8 +67,15 @@ class Context:
         return None if proposal.flops is None else self.objective.violation({"flops": proposal.flops})
 
 
-def bring_to_life(study: Study, dataset: Dataset | None = None) -> Context:
-    """Load the data (unless it is given) and build the space on it. Raises a `NasmodError` of one line."""
+def bring_to_life(study: Study, dataset: Dataset | None = None, factors: Factors | None = None) -> Context:
+    """Load the data (unless it is given) and build the space on it. Raises a `NasmodError` of one line.
+
+    `factors` are those stored with the study; without them they are those that it declares, or found in the data.
+    """
     dataset = dataset or load_dataset(study.data)
+    if factors is None and study.factors:
+        factors = find_factors(dataset, study.factors)
+    if factors is not None:
+        dataset = dataset.with_factors(factors)
     space = Space(SpaceFile.from_table(study.space), dataset.inputs, dataset.output_shapes)
     return Context(study, dataset, space)

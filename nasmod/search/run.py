@@ -57,7 +57,7 @@ def run(
     """
     if stored.status(study).state == "ended":
         return stored.status(study).reason or "it has ended"
-    context = context or bring_to_life(study.study)
+    context = context or bring_to_life(study.study, factors=study.factors)
     stored.check_data(study, context.dataset.fingerprint)
     supervisor = Process.this("supervisor")
     began = told = time.monotonic()

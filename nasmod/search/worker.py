@@ -112,7 +112,7 @@ class Worker:
         registry.allow(orders.allowed)  # what its supervisor may execute, a worker may: it decides nothing itself
         database = Database.open(orders.storage, retry_seconds)
         study = open_study(database, orders.study)
-        context = bring_to_life(study.study)
+        context = bring_to_life(study.study, factors=study.factors)
         stored.check_data(study, context.dataset.fingerprint)
         with suppress(StorageFullError):  # space may come back; a folder that is not mounted here does not
             files.check(database, study.id, study.artifacts)

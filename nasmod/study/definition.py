@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from nasmod import registry
-from nasmod.data import dataset_settings
+from nasmod.data import DeclaredFactor, dataset_settings
 from nasmod.errors import StudyError, unknown
 from nasmod.measures import Objective, measured_names
 from nasmod.space import SpaceFile
@@ -34,6 +34,7 @@ DEFAULT_MEASURES: dict[str, dict[str, Any]] = {
     "wiring": {},
     "latency": {},
     "modularity": {},
+    "parallelism": {},
 }
 
 
@@ -78,6 +79,9 @@ class Study(BaseModel):
         3, strict=True, ge=0, description="how many of the best are trained again with other seeds at the end"
     )
     repeats: int = Field(3, strict=True, ge=1, description="how often each finalist is trained in all")
+    factors: dict[str, DeclaredFactor] = Field(
+        {}, description="the parts of the work that modularity speaks of; without them they are found in the data"
+    )
     plugins: tuple[Plugin, ...] = ()
     storage: str | None = Field(
         None,
@@ -109,8 +113,8 @@ class Study(BaseModel):
 
     @property
     def modules_wanted(self) -> int:
-        """How many evenly needed modules count as fully modular (`measures.modularity.modules_wanted`)."""
-        settings = registry.settings("measure", "modularity")(**self.measures.get("modularity", {}))
+        """How many evenly needed modules count as fully modular (`measures.parallelism.modules_wanted`)."""
+        settings = registry.settings("measure", "parallelism")(**self.measures.get("parallelism", {}))
         return int(settings.modules_wanted)  # type: ignore[attr-defined]  # a field of that one settings model
 
     def definition(self) -> dict[str, Any]:
@@ -205,6 +209,11 @@ def check(table: Mapping[str, Any], where: str) -> Study:
 def _check_objective(study: Study, where: str) -> None:
     """Every name that the objective speaks of is measured."""
     measured = measured_names(list(study.measures))
+    if measured.get(study.objective.modularity) == "minimize":
+        raise StudyError(
+            f"{where}: objective: 'modularity' must name a measure of which more is better, "
+            f"not '{study.objective.modularity}'."
+        )
     for name in sorted(study.objective.wanted - measured.keys()):
         raise StudyError(f"{where}: objective: {unknown('measured value', name, measured)}")
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from nasmod.errors import StorageError, TopologyError
+from nasmod.measures.roles import Roles, from_json
 from nasmod.topology import Parameter, Topology
 
 Role = Literal["search", "reference", "repeat"]
@@ -90,6 +91,7 @@ _TEXT_OF_FIELD: Mapping[str, StoredText] = {
     "curve": "curve",
     "measures": "result",
     "standard_errors": "result",
+    "roles": "result",
     "score": "result",
     "seconds": "result",
     "traceback": "result",
@@ -105,7 +107,8 @@ class Record:
     """Everything known of one candidate. `number` is its Optuna trial's, None before it is claimed or if it has none.
 
     After finalists were repeated, `measures` are means over the `repeats` trainings and `standard_errors` those of the
-    mean. `curve` holds one mapping an epoch.
+    mean. `curve` holds one mapping an epoch. `roles` say what each module does, in the first training: modules of two
+    trainings may swap parts.
 
     A record that was read from a database (`Record.stored`) parses its JSON when one of its fields is first asked for:
     of ten thousand records most are asked for their state and score alone.
@@ -129,6 +132,7 @@ class Record:
     attempts: int = 0
     traceback: str | None = field(default_factory=_none)
     id: int = 0
+    roles: Roles = field(default_factory=dict)
 
     @classmethod
     def stored(cls, columns: Mapping[str, Any], texts: Mapping[StoredText, str | None]) -> Record:
@@ -188,6 +192,7 @@ def _fields(name: StoredText, stored: Any, hidden: str | None) -> dict[str, Any]
     return {
         "measures": measures if hidden is None else _without(measures, hidden),
         "standard_errors": _numbers(stored.get("standard_errors", {})),
+        "roles": from_json(stored.get("roles", {})),
         "score": score,
         "seconds": seconds,
         "traceback": None if traceback is None else str(traceback),

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from nasmod import registry
+from nasmod.data import Factors
 from nasmod.errors import DataError, StorageError, StudyError, unknown
+from nasmod.measures import definition_of
 from nasmod.study import projection
 from nasmod.study.database import Database, one_at_a_time
 from nasmod.study.definition import Study, check, difference, load_plugins, of_tables
-from nasmod.study.record import TRAINED
+from nasmod.study.record import DAMAGED, TRAINED
 from nasmod.study.tables import candidates, optuna_studies, studies
 
 LARGEST_ID = 2**31 - 1  # what a database's integer holds
@@ -36,6 +39,8 @@ class StoredStudy:
     versions: Mapping[str, str]
     artifacts: str | None = None  # where its files are kept, None: in the database
     workers_per_device: int = 1
+    factors: Factors | None = None  # None: of a study that was stored before there were any
+    definitions: Mapping[str, int] = field(default_factory=dict)  # of its measures
 
     @property
     def name(self) -> str:
@@ -71,10 +76,17 @@ class Status:
         return asdict(self)
 
 
-def create_or_join(database: Database, study: Study, fingerprint: str, versions: Mapping[str, str]) -> StoredStudy:
+def create_or_join(
+    database: Database,
+    study: Study,
+    fingerprint: str,
+    versions: Mapping[str, str],
+    factors: Factors | None = None,
+) -> StoredStudy:
     """File a new study, or join the one of this name if its definition is the same.
 
-    Raises `StudyError` with the difference when it is not, `StorageError` when the name is a foreign Optuna study's.
+    `factors` are those of its data; a study that is joined keeps its own. Raises `StudyError`
+    with the difference when it is not, `StorageError` when the name is a foreign Optuna study's.
     """
 
     def work(connection: Connection) -> bool:
@@ -100,6 +112,8 @@ def create_or_join(database: Database, study: Study, fingerprint: str, versions:
                 artifacts=study.artifacts,
                 state="searching",
                 versions=json.dumps(dict(versions)),
+                factors=None if factors is None else json.dumps(factors.to_json()),
+                measures=json.dumps({name: definition_of(name) for name in study.measures}),
             )
         )
         return True
@@ -107,6 +121,7 @@ def create_or_join(database: Database, study: Study, fingerprint: str, versions:
     created = database.transact(work)
     stored = open_study(database, study.name, only_to_look=not created)
     if not created:
+        check_measures(stored)
         lines = difference(stored.study.definition(), study.definition())
         if lines:
             more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
@@ -139,15 +154,14 @@ def open_study(database: Database, name: str, *, only_to_look: bool = False) -> 
         table = {**json.loads(row.definition), "trials": row.trials, "hours": row.hours}
         table |= {"workers_per_device": row.workers_per_device, "artifacts": row.artifacts}
         made_with = dict(json.loads(row.versions))
-    except (ValueError, TypeError, RecursionError) as error:
+        factors = None if row.factors is None else Factors.from_json(json.loads(row.factors))
+        definitions = {str(key): int(number) for key, number in json.loads(row.measures or "{}").items()}
+    except DAMAGED as error:
         raise StudyError(f"The stored definition of {where} is damaged: {error}.") from error
     study = of_tables(table, where)
     if study.name != name:
         raise StudyError(f"The stored definition of {where} is damaged: it is that of '{study.name}'.")
-    if not only_to_look:
-        load_plugins(study)
-        study = check(table, where)
-    return StoredStudy(
+    stored = StoredStudy(
         database=database,
         id=row.id,
         study=study,
@@ -155,7 +169,29 @@ def open_study(database: Database, name: str, *, only_to_look: bool = False) -> 
         versions=made_with,
         artifacts=row.artifacts,
         workers_per_device=row.workers_per_device,
+        factors=factors,
+        definitions=definitions,
     )
+    if only_to_look:
+        return stored
+    load_plugins(study)
+    check_measures(stored)
+    return replace(stored, study=check(table, where))
+
+
+def check_measures(stored: StoredStudy) -> None:
+    """Refuse to mix results: go on only where every measure is still defined as it was when the study was started."""
+    known = registry.names("measure")
+    for name in stored.study.measures:
+        if name not in known:  # a plugin's that is not loaded to look at a study
+            continue
+        was, now = stored.definitions.get(name, 1), definition_of(name)
+        if was != now:
+            raise StudyError(
+                f"Study '{stored.name}' was measured by definition {was} of '{name}', and this nasmod has definition "
+                f"{now}: results of both do not mix. It can still be looked at and exported; to go on, start it anew "
+                "under another --name."
+            )
 
 
 def names(database: Database) -> list[str]:

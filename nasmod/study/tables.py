@@ -25,7 +25,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = MetaData()
 
@@ -54,6 +54,8 @@ studies = Table(
     Column("versions", Text, nullable=False),  # JSON: of nasmod, torch, optuna … at the start
     Column("artifacts", Text),  # a folder or s3://bucket/prefix where files are kept; None: in this database
     Column("workers_per_device", Integer, nullable=False, server_default="1"),
+    Column("factors", Text),  # JSON: Factors, found or declared at the start
+    Column("measures", Text),  # JSON: which definition of each measure its candidates are measured by; None: the first
 )
 
 processes = Table(
@@ -161,5 +163,11 @@ def _to_2(connection: Connection) -> None:
     metadata.create_all(connection, [processes, artifacts])
 
 
-upgrades: dict[int, Callable[[Connection], None]] = {1: _to_2}
+def _to_3(connection: Connection) -> None:
+    """The factors that modularity speaks of, and the definitions of measures."""
+    connection.execute(text("ALTER TABLE nasmod_studies ADD COLUMN factors TEXT"))
+    connection.execute(text("ALTER TABLE nasmod_studies ADD COLUMN measures TEXT"))
+
+
+upgrades: dict[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3}
 """From version n to n + 1. tests/study/databases holds a file of every older version."""

@@ -30,9 +30,9 @@ def digits() -> Dataset:
 
 @pytest.fixture(scope="session")
 def fixtures() -> ModuleType:
-    """`benchmarks/modularity_fixtures.py`, which is no package."""
-    path = Path(__file__).parents[2] / "benchmarks" / "modularity_fixtures.py"
-    spec = importlib.util.spec_from_file_location("modularity_fixtures", path)
+    """`benchmarks/parallelism_fixtures.py`, which is no package."""
+    path = Path(__file__).parents[2] / "benchmarks" / "parallelism_fixtures.py"
+    spec = importlib.util.spec_from_file_location("parallelism_fixtures", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -19,7 +19,7 @@ NOTHING = [
     "one module and 1 cancelling pair",
     "one module and 4 cancelling pairs",
 ]
-LESS_THAN = [  # by modularity, in every data set
+LESS_THAN = [  # by parallelism, in every data set
     ("4 copies of one trained module, averaged", "4 parallel modules"),
     ("4 modules trained apart, averaged", "4 parallel modules"),
     ("2 parallel modules", "4 parallel modules"),
@@ -56,34 +56,34 @@ def test_both_data_sets_are_in_the_table(tables: dict[str, Table], fixtures: Mod
 @pytest.mark.parametrize("data", ["digits", "fashion-mnist"])
 def test_networks_without_modules_score_nothing(tables: dict[str, Table], data: str) -> None:
     for name in NOTHING:
-        assert tables[data][name]["modularity"][0] < 0.03, name
+        assert tables[data][name]["parallelism"][0] < 0.03, name
 
 
 @pytest.mark.parametrize("data", ["digits", "fashion-mnist"])
 def test_only_modules_made_to_cancel_are_opposed(tables: dict[str, Table], data: str) -> None:
     for name, row in tables[data].items():
-        moved = abs(row["opposed counted"][0] - row["modularity"][0])
+        moved = abs(row["opposed counted"][0] - row["parallelism"][0])
         assert moved > 0.1 if "cancelling" in name else moved < 0.005, name
 
 
 @pytest.mark.parametrize("data", ["digits", "fashion-mnist"])
 @pytest.mark.parametrize(("less", "more"), LESS_THAN)
 def test_the_orderings_that_mean_something(tables: dict[str, Table], data: str, less: str, more: str) -> None:
-    assert tables[data][less]["modularity"][0] < tables[data][more]["modularity"][0]
+    assert tables[data][less]["parallelism"][0] < tables[data][more]["parallelism"][0]
 
 
 @pytest.mark.parametrize("data", ["digits", "fashion-mnist"])
 def test_two_towers_take_the_top_score_only_where_two_are_wanted(tables: dict[str, Table], data: str) -> None:
     two = tables[data]["2 parallel modules"]
-    assert two["modularity, 2 wanted"][0] > 2 * two["modularity"][0]
-    assert two["modularity"][0] <= 1 / 3 + 0.001
+    assert two["parallelism, 2 wanted"][0] > 2 * two["parallelism"][0]
+    assert two["parallelism"][0] <= 1 / 3 + 0.001
 
 
 def check(found: dict[str, float], stored: dict[str, tuple[float, float]], name: str) -> None:
     # replicas lose .0 to .2 % of the information, where the soft threshold turns noise into 0 to .18: .03 on average
     # over 20 seeds, with standard errors of .15
     least = 0.25 if "averaged" in name else 0.05
-    for column in ("modularity", "necessity", "accuracy"):
+    for column in ("parallelism", "necessity", "accuracy"):
         mean, spread = stored[column]
         assert abs(found[column] - mean) <= least + 4 * spread, (name, column)
 

@@ -1,4 +1,4 @@
-"""What must hold for any measure offered as `modularity`, on dense, convolutional and attention networks."""
+"""What must hold for any measure offered as `parallelism`, on dense, convolutional and attention networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nasmod.data import Dataset
-from nasmod.measures.modularity import necessity
+from nasmod.measures.parallelism import necessity
 from nasmod.networks import Network
 from nasmod.topology import Topology
 from nasmod.training import TrainingSettings
@@ -85,7 +85,7 @@ class Bench:
         return self.found[name]
 
     def score(self, network: Network) -> float:
-        return self.measure(network)["modularity"]
+        return self.measure(network)["parallelism"]
 
     def measure(self, network: Network) -> dict[str, float]:
         return {name: value.value for name, value in self.tools.measured(network, self.data).items()}
@@ -113,12 +113,12 @@ def test_a_giant_with_tiny_others_scores_almost_nothing(bench: Bench) -> None:
 def test_chance_level_scores_zero(bench: Bench) -> None:
     network = bench.tools.made(bench.topology("parallel"), bench.data, seed=1)
     found = bench.measure(network)
-    assert found["modularity"] == found["necessity"] == 0
+    assert found["parallelism"] == found["necessity"] == 0
 
 
 def test_parallel_modules_that_share_the_work_score(bench: Bench) -> None:
     found = bench.measure(bench.network("parallel"))
-    assert found["modularity"] > 0.15
+    assert found["parallelism"] > 0.15
     assert found["independence"] == pytest.approx(1)  # nothing lies between them but a linear head
 
 
@@ -191,7 +191,7 @@ def test_what_keeps_the_function_keeps_the_score(
     scale = 10 if change is scale_the_head else 1
     assert torch.allclose(bench.outputs(changed), scale * bench.outputs(network), rtol=1e-3, atol=1e-3 * scale)
     expected, found = bench.measure(network), bench.measure(changed)
-    assert expected["modularity"] > 0
+    assert expected["parallelism"] > 0
     assert found == pytest.approx(expected, abs=2e-4)
 
 
@@ -236,7 +236,7 @@ def test_modules_that_cancel_each_other_gain_nothing(bench: Bench, pairs: int) -
     assert len(carried(found)) == 1 + 2 * pairs
     assert necessity(carried(found), modules_wanted=4) > 0.5  # each of them is needed, by the other alone
     assert found["necessity"] < 0.01
-    assert found["modularity"] < 0.01
+    assert found["parallelism"] < 0.01
 
 
 def test_what_trained_modules_carry_is_not_opposed(bench: Bench) -> None:
@@ -267,7 +267,7 @@ def test_more_randomly_wired_modules_show_no_upward_trend(digits: Dataset, fixtu
         for seed in range(5):
             topology = fixtures.wired([setting.module] * count, fixtures.random_wiring(count, 0.5, seed))
             network = fixtures.trained(topology, digits, training, seed)
-            scores.append(fixtures.measured(network, digits)["modularity"].value)
+            scores.append(fixtures.measured(network, digits)["parallelism"].value)
         means.append(np.mean(scores))
     assert means[-1] < means[0] + 0.05
     assert np.polyfit([4, 8, 12, 16], means, 1)[0] < 0.005  # per module

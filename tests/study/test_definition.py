@@ -54,7 +54,7 @@ def test_a_study_is_named_after_its_file_and_holds_its_space_written_out(tmp_pat
         ("[stopping]\nname = 'halfing'", "No stopping rule 'halfing'. Did you mean 'halving'"),
         ("[stopping]\nname = 'halving'\nrungs = [3, 2]", "ascending"),
         ("[measures.modularitie]", "No measure 'modularitie'. Did you mean 'modularity'"),
-        ("[measures.modularity]\nwanted = 3", "Did you mean 'modules_wanted'"),
+        ("[measures.parallelism]\nwanted = 3", "Did you mean 'modules_wanted'"),
         ("plugins = ['none.py']", "Plugin file '.*none.py' cannot be read"),
         ("name = '../escape'", "'name'"),
         ("trials = [", "not valid TOML"),

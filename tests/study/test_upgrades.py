@@ -65,7 +65,7 @@ def test_an_upgraded_database_has_the_schema_of_a_new_one(old: Path, tmp_path: P
 
 
 def test_nothing_is_lost_by_an_upgrade(old: Path):
-    stored = open_study(Database.open(str(old)), "small")
+    stored = open_study(Database.open(str(old)), "small", only_to_look=True)
     found = status(stored)
     assert (found.state, found.finished, found.stopped, found.failed, found.queued) == ("ended", 4, 1, 1, 1)
     assert (found.references, found.duplicates, found.budget) == (1, 1, 6)
@@ -101,7 +101,7 @@ def go_on(stored: StoredStudy) -> None:
 
 
 def test_an_upgraded_study_goes_on(old: Path):
-    stored = open_study(Database.open(str(old)), "small")
+    stored = open_study(Database.open(str(old)), "small", only_to_look=True)
     stored.database.transact(
         lambda connection: connection.execute(tables.studies.update().values(state="searching", trials=20))
     )

@@ -1,4 +1,4 @@
-"""The mathematics of modularity on records made by hand, and what the measure makes of outputs and tasks."""
+"""The mathematics of parallelism on records made by hand, and what the measure makes of outputs and tasks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 from nasmod.data import Dataset, Split
 from nasmod.measures import Evaluation
-from nasmod.measures.modularity import (
+from nasmod.measures.parallelism import (
     LesionRecord,
-    Modularity,
-    ModularitySettings,
+    Parallelism,
+    ParallelismSettings,
     independence,
     information,
-    modularity,
     necessity,
     opposed,
+    parallelism,
 )
 from nasmod.networks import build, plan
 from nasmod.topology import Node, Topology
@@ -51,7 +51,7 @@ def record(lost: list[float], noise: float = 0.0, **changes: Any) -> LesionRecor
 
 
 def values(found: LesionRecord, modules_wanted: int = 4) -> dict[str, float]:
-    scored = modularity(found, modules_wanted, np.random.default_rng(0))
+    scored = parallelism(found, modules_wanted, np.random.default_rng(0))
     return {name: value.value for name, value in scored.items()}
 
 
@@ -60,7 +60,7 @@ def test_numbers_worked_by_hand() -> None:
     found = values(record([0.2] * 4))
     assert found["necessity"] == pytest.approx(0.2 / 0.21)
     assert found["independence"] == 1
-    assert found["modularity"] == pytest.approx(0.2 / 0.21)
+    assert found["parallelism"] == pytest.approx(0.2 / 0.21)
     # two of them: exp(entropy) - 1 = 1 of the 3 that four wanted modules make
     assert values(record([0.2, 0.2]))["necessity"] == pytest.approx(0.2 / 0.21 / 3)
     assert values(record([0.2, 0.2]), modules_wanted=2)["necessity"] == pytest.approx(0.2 / 0.21)
@@ -83,15 +83,15 @@ def test_at_chance_level_nothing_is_needed() -> None:
     generator = np.random.default_rng(0)
     loss = 1.5 + generator.normal(size=COUNT)
     found = record([0.5, 0.5], loss=loss - loss.mean() + 1.5 - 2.9 / math.sqrt(COUNT) * loss.std())
-    assert values(found)["modularity"] == values(found)["necessity"] == 0
+    assert values(found)["parallelism"] == values(found)["necessity"] == 0
     assert information(found)[0].tolist() == [0, 0]
     above = dataclasses.replace(found, loss=found.loss - 0.2 / math.sqrt(COUNT) * loss.std())
     above = dataclasses.replace(above, lesioned=above.loss + 0.5 * np.ones((2, 1)))
     assert values(above)["necessity"] > 0
 
 
-def test_no_needed_module_no_modularity() -> None:
-    assert values(record([0.0, 0.0, 0.0]))["modularity"] == 0
+def test_no_needed_module_no_parallelism() -> None:
+    assert values(record([0.0, 0.0, 0.0]))["parallelism"] == 0
     assert necessity(np.zeros(1), 4) == 0
     assert necessity(np.ones(1), 4) == 0
 
@@ -151,7 +151,7 @@ def test_standard_errors_are_those_of_other_probes(opposing: float) -> None:
             interactions=0.3 * np.abs(1 + generator.normal(size=(3, COUNT // 4))),
             inner=opposing * (np.array([-1, 1, 1])[:, None] + 5 * generator.normal(size=(3, COUNT // 4))),
         )
-        value = modularity(found, 4, np.random.default_rng(seed))["modularity"]
+        value = parallelism(found, 4, np.random.default_rng(seed))["parallelism"]
         scores.append(value.value)
         errors.append(value.standard_error)
     assert np.mean(errors) == pytest.approx(np.std(scores), rel=0.3)
@@ -169,7 +169,7 @@ def test_standard_errors_shrink_with_examples() -> None:
             inner=np.zeros((1, count)),
             pair_examples=np.arange(count),
         )
-        return modularity(found, 4, generator)["modularity"].standard_error or 0
+        return parallelism(found, 4, generator)["parallelism"].standard_error or 0
 
     assert error(4000) < error(400) / 2
 
@@ -219,7 +219,7 @@ def test_scaling_one_of_several_heads_changes_nothing(digits: Dataset, fixtures:
         Topology((x, *modules, *ends)), data, TrainingSettings(epochs=6, learning_rate=5e-3), seed=0
     )
     before = {name: value.value for name, value in fixtures.measured(network, data).items()}
-    assert before["modularity"] > 0.05
+    assert before["parallelism"] > 0.05
     with torch.no_grad():
         head = network.get_submodule("even_head")
         head.weight.mul_(20)
@@ -235,20 +235,20 @@ def test_regression_knows_parallel_modules_from_a_chain(digits: Dataset, fixture
     parallel = fixtures.trained(fixtures.wired([module] * 4, ()), data, training, seed=0)
     chain = fixtures.trained(fixtures.wired([module] * 2, [(0, 1)]), data, training, seed=0)
     found = fixtures.measured(parallel, data)
-    assert found["modularity"].value > 0.3
+    assert found["parallelism"].value > 0.3
     assert found["independence"].value == pytest.approx(1)
-    assert fixtures.measured(chain, data)["modularity"].value == 0
+    assert fixtures.measured(chain, data)["parallelism"].value == 0
     with torch.no_grad():
         parallel.get_submodule("y_head").bias.add_(3)
     moved = fixtures.measured(parallel, data)
-    assert moved["modularity"].value == pytest.approx(found["modularity"].value, abs=1e-4)
+    assert moved["parallelism"].value == pytest.approx(found["parallelism"].value, abs=1e-4)
 
 
 def test_modules_are_named_and_bounded_probes_are_used(digits: Dataset, fixtures: ModuleType) -> None:
     network = fixtures.made(fixtures.wired([("dense", {"width": 8})] * 2, ()), digits, seed=0)
     evaluation = Evaluation(plan=network.plan, dataset=digits, network=network)
     for examples, pairs in [(1024, 256), (50, 10), (10, 100)]:
-        found = Modularity(ModularitySettings(examples=examples, pair_examples=pairs))(evaluation)
+        found = Parallelism(ParallelismSettings(examples=examples, pair_examples=pairs))(evaluation)
         assert {"information.dense_1", "information.dense_2"} < set(found)
 
 
@@ -260,6 +260,6 @@ def test_a_module_without_parameters_is_no_module(digits: Dataset) -> None:
         Node("output", (2,), {"name": "y"}),
     )
     network = build(plan(Topology(nodes), digits.inputs, digits.output_shapes))
-    found = Modularity(ModularitySettings())(Evaluation(plan=network.plan, dataset=digits, network=network))
-    assert found["modularity"].value == 0
+    found = Parallelism(ParallelismSettings())(Evaluation(plan=network.plan, dataset=digits, network=network))
+    assert found["parallelism"].value == 0
     assert not any(name.startswith("information") for name in found)

@@ -1,7 +1,7 @@
-"""The fixture table of modularity, regenerated: what known networks score, over seeds, on two data sets.
+"""The fixture table of parallelism, regenerated: what known networks score, over seeds, on two data sets.
 
 Digits with dense modules, Fashion-MNIST with convolutional ones; two layers a module, concatenation, one linear head.
-Prints a markdown table per data set and one JSON line last; `--write` keeps the tables in `modularity_fixtures.md`.
+Prints a markdown table per data set and one JSON line last; `--write` keeps the tables in `parallelism_fixtures.md`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 
 from nasmod.data import Dataset, load_dataset
 from nasmod.measures import Evaluation, Value
-from nasmod.measures.modularity import Modularity, ModularitySettings, necessity
+from nasmod.measures.parallelism import Parallelism, ParallelismSettings, necessity
 from nasmod.networks import Network, Plan, build, plan
 from nasmod.topology import Node, Topology
 from nasmod.training import TrainingSettings, train
@@ -173,7 +173,7 @@ def head_name(found: Plan) -> str:
 def measured(network: Network, dataset: Dataset, modules_wanted: int = 4) -> dict[str, Value]:
     """What the measure says of a network."""
     evaluation = Evaluation(plan=network.plan, dataset=dataset, network=network)
-    return Modularity(ModularitySettings(modules_wanted=modules_wanted))(evaluation)
+    return Parallelism(ParallelismSettings(modules_wanted=modules_wanted))(evaluation)
 
 
 def networks(setting: Setting, dataset: Dataset, seed: int) -> Iterable[tuple[str, Callable[[], Network]]]:
@@ -198,20 +198,20 @@ def networks(setting: Setting, dataset: Dataset, seed: int) -> Iterable[tuple[st
         yield name, lambda topology=topology: fit(topology, seed)
 
 
-COLUMNS = ("modularity", "modularity, 2 wanted", "necessity", "independence", "opposed counted", "accuracy")
+COLUMNS = ("parallelism", "parallelism, 2 wanted", "necessity", "independence", "opposed counted", "accuracy")
 
 
 def row(network: Network, dataset: Dataset) -> dict[str, float]:
     """The columns of the table for one network.
 
-    `opposed counted` is the modularity of the first definition, whose necessity counted opposed information too.
+    `opposed counted` is the parallelism of the first definition, whose necessity counted opposed information too.
     """
     four, two = measured(network, dataset), measured(network, dataset, modules_wanted=2)
     carried = np.array([value.value for name, value in four.items() if name.startswith("information.")])
     outputs, targets = Evaluation(plan=network.plan, dataset=dataset, network=network).outputs("validation")
     return {
-        "modularity": four["modularity"].value,
-        "modularity, 2 wanted": two["modularity"].value,
+        "parallelism": four["parallelism"].value,
+        "parallelism, 2 wanted": two["parallelism"].value,
         "necessity": four["necessity"].value,
         "independence": four["independence"].value,
         "opposed counted": float(necessity(carried, modules_wanted=4)) * four["independence"].value,
@@ -252,7 +252,7 @@ def main() -> None:
     chosen = parser.parse_args()
 
     torch.set_num_threads(1)
-    result: dict[str, Any] = {"name": "modularity_fixtures"}
+    result: dict[str, Any] = {"name": "parallelism_fixtures"}
     parts = [__doc__.partition("\n")[0]]
     for name in chosen.data:
         setting, started = SETTINGS[name], time.perf_counter()
@@ -271,7 +271,7 @@ def main() -> None:
         }
         result.setdefault("conditions", {})[name] = conditions
     if chosen.write:
-        TABLE.write_text("# Modularity: the project's own fixtures\n\n" + "\n\n".join(parts) + "\n")
+        TABLE.write_text("# Parallelism: the project's own fixtures\n\n" + "\n\n".join(parts) + "\n")
     print(json.dumps(result))
 
 

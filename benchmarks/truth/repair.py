@@ -1,27 +1,25 @@
 """Local repair: a part of the world has changed, a few examples of it are at hand, one module is trained again.
 
 All repairs of one module (or of the whole network) run as one batched training: `torch.func` stacks copies of the
-parameters that are trained, so a step costs little more than a step of one repair.
+parameters that are trained, so a step costs little more than a step of one repair. What lies before a module or beside
+it stays as it is, and is computed once.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional
 
 from benchmarks.truth.worlds import Change, World
 from nasmod.networks import Network, module_steps
 
-EXAMPLES, EPOCHS, BATCH, LEARNING_RATE = 300, 30, 50, 1e-2
-
-Examples = tuple[dict[str, Tensor], dict[str, Tensor]]  # inputs, targets
-Parameters = dict[str, Tensor]
+EXAMPLES, EPOCHS, BATCH, LEARNING_RATE = 300, 40, 32, 1e-2
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,9 @@ class Repair:
         return (self.everything - self.broken) / max(self.before - self.broken, 0.01)
 
 
-def repairs(network: Network, world: World, changes: Sequence[Change], *, control: bool = True) -> list[Repair]:
+def repairs(network: Network, world: World, changes: Sequence[Change], epochs: int = EPOCHS) -> list[Repair]:
     """Every change repaired by each module alone and by all of them together."""
+    network.eval()
     splits = {
         split: [_tensors(world.examples(split, change)) for change in changes]
         for split in ("train", "validation", "test")
@@ -63,14 +62,13 @@ def repairs(network: Network, world: World, changes: Sequence[Change], *, contro
         )
         few.append(({n: v[rows] for n, v in x.items()}, {n: v[rows] for n, v in y.items()}))
     seeds = [change.repetition for change in changes]
-    parts = {network.plan.steps[step].name: _parameters(network, step) for step in module_steps(network)}
-    parts = {name: names for name, names in parts.items() if names}
-    found = {name: _trained(network, names, few, seeds) for name, names in parts.items()}
-    scores = {name: _scores(network, params, splits) for name, params in found.items()}
+    scores = {}
+    for step in module_steps(network):
+        found = _trained(network, parameters_of(network, step), few, seeds, epochs, fixed=_before(network, step))
+        scores[network.plan.steps[step].name] = _scores(network, found, splits)
     every = [name for name, _ in network.named_parameters()]
-    whole = (
-        _scores(network, _trained(network, every, few, seeds), splits)["test"] if control else [np.nan] * len(changes)
-    )
+    fixed = {step for step, found in enumerate(network.plan.steps) if found.is_input}
+    whole = _scores(network, _trained(network, every, few, seeds, epochs, fixed), splits)["test"]
     result = []
     for index, change in enumerate(changes):
         best = max(scores, key=lambda name: scores[name]["validation"][index])
@@ -78,7 +76,7 @@ def repairs(network: Network, world: World, changes: Sequence[Change], *, contro
     return result
 
 
-def _parameters(network: Network, step: int) -> list[str]:
+def parameters_of(network: Network, step: int) -> list[str]:
     """Names of the parameters that belong to a module: its own, and those of what it reads through."""
     name = network.plan.steps[step].name
     return [
@@ -88,70 +86,72 @@ def _parameters(network: Network, step: int) -> list[str]:
     ]
 
 
-def _trained(network: Network, names: Sequence[str], few: Sequence[Examples], seeds: Sequence[int]) -> Parameters:
-    """The named parameters after training, stacked: one row a repair (R, ...)."""
-    network.eval()
-    start = dict(network.named_parameters())
-    stacked = {
-        name: start[name].detach().expand(len(few), *start[name].shape).clone().requires_grad_() for name in names
-    }
-    frozen = _frozen(network, names)
-    with torch.no_grad():
-        runs = [network.run(inputs, wanted=frozen) for inputs, _ in few]
-    known = {step: torch.stack([run[step] for run in runs]) for step in frozen}  # (R, N, ...)
-    targets = {name: torch.stack([y[name] for _, y in few]) for name in few[0][1]}
-    optimizer = torch.optim.AdamW(stacked.values(), lr=LEARNING_RATE, weight_decay=0.01, fused=True)
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * EXAMPLES // BATCH)
-    row = torch.arange(len(few))[:, None]
-    downstream = _Downstream(network)
-    forward = torch.func.vmap(
-        lambda params, found: functional_call(downstream, {f"network.{n}": v for n, v in params.items()}, (found,))
-    )
-    for _ in range(EPOCHS):
-        order = torch.stack([torch.randperm(EXAMPLES, generator=generator) for generator in generators])  # (R, N)
-        for chosen in order.split(BATCH, dim=1):
-            outputs = forward(stacked, {step: values[row, chosen] for step, values in known.items()})
-            losses = [
-                functional.cross_entropy(outputs[name].flatten(0, 1), targets[name][row, chosen].flatten())
-                for name in outputs
-            ]
-            optimizer.zero_grad()
-            (torch.stack(losses).sum() * len(few)).backward()  # the mean over repairs: each as if it were alone
-            optimizer.step()
-            schedule.step()
-    return {name: values.detach() for name, values in stacked.items()}
+def _before(network: Network, step: int) -> set[int]:
+    """Steps that do not change when the module does."""
+    changed = {step}
+    for index, found in enumerate(network.plan.steps):
+        if changed.intersection(found.sources):
+            changed.add(index)
+    return set(range(len(network.plan.steps))) - changed
 
 
-class _Downstream(torch.nn.Module):
-    """The part of a network that depends on what is trained, from the activations of the rest."""
+class _Rest(nn.Module):
+    """A network from activations that are known to its outputs."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, known: Mapping[int, Tensor]) -> dict[str, Tensor]:
-        return self.network.outputs(self.network.run({}, known=known))
+        wanted = [self.network.plan.output_step(name) for name in self.network.plan.outputs]
+        return self.network.outputs(self.network.run({}, known=known, wanted=wanted))
 
 
-def _frozen(network: Network, names: Sequence[str]) -> list[int]:
-    """Steps whose activations do not depend on the named parameters: inputs, and modules before the trained ones."""
-    changed: set[int] = set()
-    for index, step in enumerate(network.plan.steps):
-        own = any(
-            name.split(".")[0].split("_from_")[0].removesuffix("_gate").removesuffix("_head") == step.name
-            for name in names
-        )
-        if own or changed.intersection(step.sources):
-            changed.add(index)
-    return [index for index in range(len(network.plan.steps)) if index not in changed]
+def _trained(
+    network: Network,
+    names: Sequence[str],
+    few: Sequence[tuple[dict[str, Tensor], dict[str, Tensor]]],
+    seeds: Sequence[int],
+    epochs: int,
+    fixed: set[int],
+) -> dict[str, Tensor]:
+    """The named parameters after training, stacked: one row a repair (R, ...). Steps in `fixed` do not depend on them."""
+    start = dict(network.named_parameters())
+    stacked = {
+        name: start[name].detach().expand(len(few), *start[name].shape).clone().requires_grad_() for name in names
+    }
+    with torch.no_grad():
+        found = [network.run(x, wanted=fixed) for x, _ in few]
+        known = {step: torch.stack([row[step] for row in found]) for step in fixed}  # (R, N, ...)
+    targets = {name: torch.stack([y[name] for _, y in few]) for name in few[0][1]}
+    optimizer = torch.optim.AdamW(stacked.values(), lr=LEARNING_RATE, weight_decay=0.01, foreach=False, fused=True)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * math.ceil(EXAMPLES / BATCH))
+    runs = torch.arange(len(few))[:, None]
+    rest = _Rest(network)
+    forward = torch.func.vmap(
+        lambda params, x: functional_call(rest, {f"network.{name}": value for name, value in params.items()}, (x,))
+    )
+    for _ in range(epochs):
+        order = torch.stack([torch.randperm(EXAMPLES, generator=generator) for generator in generators])  # (R, N)
+        for rows in order.split(BATCH, dim=1):
+            outputs = forward(stacked, {step: values[runs, rows] for step, values in known.items()})
+            loss = sum(
+                torch.nn.functional.cross_entropy(outputs[name].flatten(0, 1), targets[name][runs, rows].flatten())
+                for name in outputs
+            ) * len(few)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return {name: values.detach() for name, values in stacked.items()}
 
 
 @torch.no_grad()
 def _scores(
     network: Network,
-    params: Parameters,
-    splits: Mapping[str, Sequence[Examples]],
+    params: Mapping[str, Tensor],
+    splits: Mapping[str, Sequence[tuple[dict[str, Tensor], dict[str, Tensor]]]],
 ) -> dict[str, list[float]]:
     return {
         split: [
@@ -168,7 +168,7 @@ def _right(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tens
 
 def _tensors(
     examples: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
-) -> Examples:
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return tuple(
         {name: torch.as_tensor(np.ascontiguousarray(values)) for name, values in part.items()} for part in examples
     )  # type: ignore[return-value]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from benchmarks.truth.training import share_right, tensors
 from benchmarks.truth.worlds import Change, World
 from nasmod.networks import Network, module_steps
 
@@ -47,14 +48,11 @@ class Repair:
 def repairs(network: Network, world: World, changes: Sequence[Change], epochs: int = EPOCHS) -> list[Repair]:
     """Every change repaired by each module alone and by all of them together."""
     network.eval()
-    splits = {
-        split: [_tensors(world.examples(split, change)) for change in changes]
-        for split in ("train", "validation", "test")
-    }
-    inputs, targets = _tensors(world.examples("test"))
+    splits = {split: [tensors(world, split, change) for change in changes] for split in ("train", "validation", "test")}
+    inputs, targets = tensors(world, "test")
     with torch.no_grad():
-        before = float(_right(network(inputs), targets))
-        broken = [float(_right(network(x), y)) for x, y in splits["test"]]
+        before = share_right(network(inputs), targets)
+        broken = [share_right(network(x), y) for x, y in splits["test"]]
     few = []
     for change, (x, y) in zip(changes, splits["train"], strict=True):
         rows = torch.as_tensor(
@@ -115,7 +113,10 @@ def _trained(
     epochs: int,
     fixed: set[int],
 ) -> dict[str, Tensor]:
-    """The named parameters after training, stacked: one row a repair (R, ...). Steps in `fixed` do not depend on them."""
+    """The named parameters after training, stacked: one row a repair (R, ...).
+
+    Steps in `fixed` do not depend on them.
+    """
     start = dict(network.named_parameters())
     stacked = {
         name: start[name].detach().expand(len(few), *start[name].shape).clone().requires_grad_() for name in names
@@ -155,20 +156,8 @@ def _scores(
 ) -> dict[str, list[float]]:
     return {
         split: [
-            float(_right(functional_call(network, {n: v[index] for n, v in params.items()}, (x,)), y))
+            share_right(functional_call(network, {n: v[index] for n, v in params.items()}, (x,)), y)
             for index, (x, y) in enumerate(splits[split])
         ]
         for split in ("validation", "test")
     }
-
-
-def _right(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-    return torch.stack([(outputs[name].argmax(-1) == targets[name]).float().mean() for name in outputs]).mean()
-
-
-def _tensors(
-    examples: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    return tuple(
-        {name: torch.as_tensor(np.ascontiguousarray(values)) for name, values in part.items()} for part in examples
-    )  # type: ignore[return-value]

@@ -1,6 +1,6 @@
 """Worlds in which one part has changed: another sensor, another meaning, other labels of one output.
 
-A world holds the raw pixels and the classes of the digits of every example, so that each part can change on its own.
+A world holds the raw values of every example and, of digits, their classes, so that each part can change on its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nasmod.data.digit_pairs import answers
 Array = NDArray[np.int64]
 SPLITS = ("train", "validation", "test")
 TASKS = ("xor", "both", "sum", "pair")
-Examples = tuple[dict[str, NDArray[np.uint8]], dict[str, Array]]  # inputs, targets
+Examples = tuple[dict[str, NDArray[np.generic]], dict[str, Array]]  # inputs, targets
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,23 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """A task on pairs of digits, with the class of each digit of each example by split (N, digits)."""
+    """A task, and where they are known the classes of each input of each example by split (N, inputs)."""
 
     task: str
     dataset: Dataset
     classes: dict[str, Array]
 
     def changes(self, repetitions: int) -> list[Change]:
-        """Every change of one part, so many times each."""
-        parts = [("sensor", name) for name in self.dataset.inputs] + [("meaning", name) for name in self.dataset.inputs]
-        parts += [("labels", name) for name in self.dataset.outputs]
-        return [Change(kind, where, repetition) for kind, where in parts for repetition in range(repetitions)]
+        """Sensor and meaning of each input, so many times each, and the labels of each output once.
+
+        Where the inputs have no classes of their own only their sensors change.
+        """
+        inputs = list(self.dataset.inputs)
+        found = [Change("sensor", name, again) for name in inputs for again in range(repetitions)]
+        if self.classes:
+            found += [Change("meaning", name, again) for name in inputs for again in range(repetitions)]
+            found += [Change("labels", name) for name in self.dataset.outputs]
+        return found
 
     def examples(self, split: str, change: Change | None = None) -> Examples:
         """Inputs and targets of a split, in the world as it was or after a change."""
@@ -50,10 +56,10 @@ class World:
         if change is None:
             return inputs, targets
         generator = np.random.default_rng([change.repetition, sum(change.where.encode())])
-        if change.kind == "sensor":  # its pixels arrive in another order
-            images = inputs[change.where]
-            pixels = images.reshape(len(images), -1)
-            inputs[change.where] = pixels[:, generator.permutation(pixels.shape[1])].reshape(images.shape)
+        if change.kind == "sensor":  # its values arrive in another order
+            values = inputs[change.where]
+            flat = values.reshape(len(values), -1)
+            inputs[change.where] = flat[:, generator.permutation(flat.shape[1])].reshape(values.shape)
         elif change.kind == "meaning":  # two by two, its classes exchange their meaning
             classes = self.classes[split].copy()
             column = list(self.dataset.inputs).index(change.where)

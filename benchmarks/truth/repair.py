@@ -122,8 +122,9 @@ def _trained(
         name: start[name].detach().expand(len(few), *start[name].shape).clone().requires_grad_() for name in names
     }
     with torch.no_grad():
-        found = [network.run(x, wanted=fixed) for x, _ in few]
-        known = {step: torch.stack([row[step] for row in found]) for step in fixed}  # (R, N, ...)
+        read = {s for step, found in enumerate(network.plan.steps) if step not in fixed for s in found.sources} & fixed
+        rows = [network.run(x, wanted=read) for x, _ in few]
+        known = {step: torch.stack([row[step] for row in rows]) for step in read}  # (R, N, ...)
     targets = {name: torch.stack([y[name] for _, y in few]) for name in few[0][1]}
     optimizer = torch.optim.AdamW(stacked.values(), lr=LEARNING_RATE, weight_decay=0.01, foreach=False, fused=True)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -135,10 +136,13 @@ def _trained(
     )
     for _ in range(epochs):
         order = torch.stack([torch.randperm(EXAMPLES, generator=generator) for generator in generators])  # (R, N)
-        for rows in order.split(BATCH, dim=1):
-            outputs = forward(stacked, {step: values[runs, rows] for step, values in known.items()})
+        shuffled = {step: values[runs, order] for step, values in known.items()}
+        wanted = {name: values[runs, order] for name, values in targets.items()}
+        for start in range(0, EXAMPLES, BATCH):
+            batch = slice(start, start + BATCH)
+            outputs = forward(stacked, {step: values[:, batch] for step, values in shuffled.items()})
             loss = sum(
-                torch.nn.functional.cross_entropy(outputs[name].flatten(0, 1), targets[name][runs, rows].flatten())
+                torch.nn.functional.cross_entropy(outputs[name].flatten(0, 1), wanted[name][:, batch].flatten())
                 for name in outputs
             ) * len(few)
             optimizer.zero_grad()

@@ -185,7 +185,8 @@ def page(found: Sequence[Found], made: Sequence[Check], predictions: Any, measur
     views = [world for world in VIEWS if any(row.world == world for row in found)]
     if views:
         title = "## Views of real digits (mfeat), where nobody knows the truth: what predicts local repair of one view"
-        parts += [title, tables.outcome_predicted(predictions, views, measures, "sensor")]
+        note = "Of six views hardly one is needed: what 300 examples teach costs more than a broken view does."
+        parts += [title, note, tables.outcome_predicted(predictions, views, measures, "sensor")]
     return "\n\n".join(parts) + "\n"
 
 

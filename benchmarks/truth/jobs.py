@@ -223,10 +223,14 @@ def figures(found: Found) -> dict[str, float]:
 
 
 def regained(rows: list[dict[str, Any]], by: str) -> float:
-    """Share of the accuracy lost in all repetitions that came back, mean over what changed."""
+    """Share of the accuracy lost in all repetitions that came back, mean over what changed.
+
+    A change that costs less than 2 points leaves nothing to repair; NaN where all are such.
+    """
     shares = []
     for where in dict.fromkeys(row["change"]["where"] for row in rows):
         same = [row for row in rows if row["change"]["where"] == where]
         lost = sum(row["before"] - row["broken"] for row in same)
-        shares.append(sum(row[by] - row["broken"] for row in same) / max(lost, 0.01 * len(same)))
-    return float(np.mean(shares))
+        if lost >= damage.NEEDED * len(same):
+            shares.append(sum(row[by] - row["broken"] for row in same) / lost)
+    return float(np.mean(shares)) if shares else float("nan")

@@ -87,7 +87,7 @@ def agreements(found: Sequence[Found]) -> dict[str, float]:
         table = np.array(
             [[regained(_numbered(of_one, number), "best_module") for of_one in rows] for number in numbers]
         )
-        result[kind] = agreement(table)
+        result[kind] = agreement(table[:, np.isfinite(table).all(0)])
     return result
 
 

@@ -34,16 +34,6 @@ class Repair:
     module: str
     everything: float
 
-    @property
-    def share(self) -> float:
-        """Share of the lost accuracy that one module won back."""
-        return (self.best_module - self.broken) / max(self.before - self.broken, 0.01)
-
-    @property
-    def share_of_all(self) -> float:
-        """The control: what training everything won back."""
-        return (self.everything - self.broken) / max(self.before - self.broken, 0.01)
-
 
 def repairs(network: Network, world: World, changes: Sequence[Change], epochs: int = EPOCHS) -> list[Repair]:
     """Every change repaired by each module alone and by all of them together."""

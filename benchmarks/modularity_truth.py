@@ -165,7 +165,8 @@ def page(found: Sequence[Found], made: Sequence[Check], predictions: Any, measur
         "\n".join(f"- {'holds' if check.holds else '**does not hold**'}: {check.says}" for check in made),
         "## Made by hand",
         "Local repair is the share of the lost accuracy that comes back when one module is trained on 300 examples of "
-        "the changed world, and (all) when everything is. Swap and upgrade have what their control restores taken off.",
+        "the changed world, and (all) when everything is; a change that costs less than 2 points is left out. "
+        "Swap and upgrade have what their control restores taken off.",
     ]
     for world in dict.fromkeys(row.world for row in found):
         rows = [row for row in found if row.world == world and row.name in BY_HAND]
@@ -185,8 +186,7 @@ def page(found: Sequence[Found], made: Sequence[Check], predictions: Any, measur
     views = [world for world in VIEWS if any(row.world == world for row in found)]
     if views:
         title = "## Views of real digits (mfeat), where nobody knows the truth: what predicts local repair of one view"
-        note = "Of six views hardly one is needed: what 300 examples teach costs more than a broken view does."
-        parts += [title, note, tables.outcome_predicted(predictions, views, measures, "sensor")]
+        parts += [title, tables.outcome_predicted(predictions, views, measures, "sensor")]
     return "\n\n".join(parts) + "\n"
 
 

@@ -20,7 +20,7 @@ from benchmarks.truth.training import share_right, tensors
 from benchmarks.truth.worlds import Change, World
 from nasmod.networks import Network, module_steps
 
-EXAMPLES, EPOCHS, BATCH, LEARNING_RATE = 300, 40, 32, 1e-2
+EXAMPLES, EPOCHS, BATCH, LEARNING_RATE = 300, 30, 50, 1e-2
 
 
 @dataclass(frozen=True)

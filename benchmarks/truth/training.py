@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.truth.worlds import Change, World
+from nasmod.measures.trained import train_and_measure
 from nasmod.networks import Network, build, plan
 from nasmod.topology import Topology
-from nasmod.training import TrainingSettings, derive, train
+from nasmod.training import TrainingSettings, derive
 
 SETTINGS = TrainingSettings(epochs=16, batch_size=64, learning_rate=4e-3)
 Tensors = tuple[dict[str, Tensor], dict[str, Tensor]]  # inputs, targets
@@ -27,9 +28,8 @@ def untrained(topology: Topology, world: World, seed: int) -> Network:
 
 def train_one(topology: Topology, world: World, seed: int, settings: TrainingSettings = SETTINGS) -> Network:
     """A network after its training, in eval mode."""
-    network = untrained(topology, world, seed)
-    train(network, world.dataset, settings, seed, on_epoch=lambda epoch: None)
-    return network.eval()
+    found = plan(topology, world.dataset.inputs, world.dataset.output_shapes)
+    return train_and_measure(found, world.dataset, settings, {}, seed).network.eval()
 
 
 def tensors(world: World, split: str, change: Change | None = None) -> Tensors:

@@ -8,16 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from nasmod.data import Dataset
 from nasmod.networks import count_flops, plan
-from nasmod.space import Space, SpaceFile
-from nasmod.topology import Node, Topology
+from nasmod.topology import Node, Topology, random_edges
 
 FLOPS = 5_000
 WIDTHS = range(1, 257)
-RANDOM_SPACE = {  # widths are relative: each topology is made as wide as the FLOPs allow
-    "modules": {"min": 2, "max": 5},
-    "kinds": {"dense": {"width": [1, 2, 4], "depth": [1, 2]}},
-    "wiring": {"edges": "free", "merge": "concat"},
-}
+FAMILIES = ("erdos_renyi", "watts_strogatz", "barabasi_albert", "layered", "parallel")
 Wire = list[tuple[Sequence[str | int], int]]  # what each module reads (inputs by name, earlier modules), its width
 
 
@@ -92,14 +87,55 @@ def by_hand(dataset: Dataset, name: str, flops: int = FLOPS, kind: str = "dense"
 
 
 def at_random(dataset: Dataset, count: int, seed: int = 0, flops: int = FLOPS) -> list[Topology]:
-    """Random topologies of 2 to 5 dense modules as wide as fits into the FLOPs, no two of the same wiring and sizes."""
-    space = Space(SpaceFile.from_table(RANDOM_SPACE), dataset.inputs, dataset.output_shapes)
+    """Random topologies of 2 to 5 dense modules as wide as fits into the FLOPs, no two of the same wiring and sizes.
+
+    Each reads every input, and each output depends on all that it has to tell: what cannot be solved is drawn again.
+    """
     generator = random.Random(seed)
     found: dict[str, Topology] = {}
     while len(found) < count:
-        drawn, _ = space.random(generator)
-        found.setdefault(drawn.key, _widest(dataset, lambda width, drawn=drawn: _widened(drawn, width), flops))
+        drawn = _drawn(list(dataset.inputs), list(dataset.outputs), generator)
+        if _can_be_solved(drawn, list(dataset.inputs), len(dataset.outputs) > 1):
+            found.setdefault(drawn.key, _widest(dataset, lambda width, drawn=drawn: _widened(drawn, width), flops))
     return list(found.values())
+
+
+def _drawn(inputs: list[str], outputs: list[str], generator: random.Random) -> Topology:
+    """A wiring of a random family; modules that read no other read one input, and in half the topologies some more."""
+    count = generator.randint(2, 5)
+    edges = random_edges(generator.choice(FAMILIES), count, generator)
+    skips = 0.6 * max(0.0, generator.uniform(-1.0, 1.0))
+    nodes = [Node("input", (), {"name": name}) for name in inputs]
+    for module in range(count):
+        modules = sorted(source for source, reader in edges if reader == module)
+        read = set() if modules else {generator.randrange(len(inputs))}
+        read |= {index for index in range(len(inputs)) if generator.random() < skips}
+        params = {"width": generator.choice([1, 2, 4]), "depth": generator.choice([1, 2])}
+        sources = (*sorted(read), *(len(inputs) + source for source in modules))
+        nodes.append(Node("dense", sources, {**params, "merge": "concat"} if len(sources) > 1 else params))
+    ends = [module for module in range(count) if module not in {source for source, _ in edges}]
+    told: dict[str, set[int]] = {name: set() for name in outputs}
+    for module in ends:
+        told[generator.choice(outputs)].add(module)
+    for modules_told in told.values():
+        modules_told |= {m for m in range(count) if len(outputs) > 1 and generator.random() < skips}
+        modules_told |= set() if modules_told else {generator.randrange(count)}
+    nodes += [Node("output", tuple(len(inputs) + m for m in sorted(told[name])), {"name": name}) for name in outputs]
+    return Topology(tuple(nodes)).live()
+
+
+def _can_be_solved(topology: Topology, inputs: Sequence[str], an_output_each: bool) -> bool:
+    """Whether every output depends on every input, or where there is one for each input (``y_a``) on its own."""
+    seen: list[set[str]] = []
+    for node in topology.nodes:
+        own = {str(node.params["name"])} if node.kind == "input" else set()
+        seen.append(own.union(*(seen[source] for source in node.inputs)))
+    for node, depends in zip(topology.nodes, seen, strict=True):
+        if node.kind == "output":
+            wanted = {str(node.params["name"]).removeprefix("y_")} if an_output_each else set(inputs)
+            if not wanted <= depends:
+                return False
+    return True
 
 
 def _widened(topology: Topology, factor: int) -> Topology:

@@ -10,10 +10,13 @@ examples, and the effect of that on the outputs is followed through the modules:
 With shares of squared distance of the outputs. A module that is selective carries one factor and no other,
 
     s_ik = max(0, (F_ik / sum_k F_ik - 1/K) / (1 - 1/K))       0 where all K factors flow through it alike
-    modularity = mean over k of max over i of s_ik F_ik
+    modularity = mean over k of max over i of max(0, (F_ik (1 + 2 s_ik) - 1) / 2)
 
-which is 1 where each factor flows through a module of its own, and 0 for one module, a chain and replicas. It depends
-on the function of each module alone: no rescaling, no order of units and no confidence of the head changes it.
+which is 1 where each factor flows through a module of its own, and 0 for one module, a chain and replicas: a module
+that carries all of a factor and all others alike counts nothing, nor does one that carries a third of a factor or less.
+It depends on the function of each module alone: no rescaling, no order of units and no confidence of the head changes
+it. The plain product s_ik F_ik predicts local repair less well: it puts a factor that is scattered over modules above
+one that flows through a single module with others (benchmarks/LOG.md).
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from nasmod.networks.interventions import Intervention
 
 SMALLEST_EFFECT = 0.01  # of the largest: a factor that moves the outputs less is left out
+WHAT_SELECTIVITY_ADDS = 2.0  # to a flow; of 0.5 to 4, what predicts local repair best (benchmarks/LOG.md)
 REPLICATES = 200  # of the bootstrap
 
 
@@ -102,7 +106,7 @@ def modularity(record: FlowRecord, generator: np.random.Generator) -> Value:
 
 
 def alignment(flows: Floats, counts: NDArray[np.bool_]) -> Floats:
-    """Mean over the factors that count of the best module's s_ik F_ik, from F (..., K, n) and which count (..., K).
+    """Mean over the factors that count of the best module's share, from F (..., K, n) and which count (..., K).
 
     0 where fewer than two factors count.
 
@@ -118,7 +122,8 @@ def alignment(flows: Floats, counts: NDArray[np.bool_]) -> Floats:
     total = flows.sum(-2, keepdims=True)
     share = np.divide(flows, total, out=np.zeros_like(flows), where=total > 0)
     selective = np.maximum(0, (share * number - 1) / np.maximum(number - 1, 1))
-    best = (selective * flows).max(-1, initial=0).sum(-1)
+    best = np.maximum(0, (flows * (1 + WHAT_SELECTIVITY_ADDS * selective) - 1) / WHAT_SELECTIVITY_ADDS)
+    best = best.max(-1, initial=0).sum(-1)
     found: Floats = np.where(counts.sum(-1) > 1, best / np.maximum(counts.sum(-1), 1), 0.0)
     return found
 

@@ -26,6 +26,19 @@ SECONDS_BETWEEN_FRAMES = 0.4
 SECONDS_BETWEEN_LINES = 10.0
 
 
+def weights_line(objective: Objective, chance: float) -> str:
+    """The weights of the score in points of accuracy (100 R² in a regression, whose chance is 0).
+
+    >>> weights_line(Objective(flops_budget=1000), chance=0.1)
+    'score: all of modularity is worth 8.2 points of accuracy, a tenth of the FLOPs 0.9'
+    """
+    worth = objective.worth(chance)
+    return (
+        f"score: all of {objective.modularity} is worth {worth['modularity']:.1f} points of accuracy, "
+        f"a tenth of the FLOPs {worth['a tenth of the FLOPs']:.1f}"
+    )
+
+
 class ProgressView:
     """What a person sees of a `Progress`. It keeps the last best and front: they change only when a training ends."""
 
@@ -33,12 +46,19 @@ class ProgressView:
         self.objective = objective
         self._judged: tuple[int, Record | None, int] = (-1, None, 0)
         self._last_line: tuple[float, str] = (-SECONDS_BETWEEN_LINES, "")
+        self._weights_are_said = objective.mode == "pareto"  # there is no score
 
     @contextmanager
     def showing(self, console: Console | None, say: Callable[[str], None]) -> Iterator[Callable[[Progress], None]]:
         """What is to be called with each `Progress`: it draws on a terminal's console, or says a line now and then."""
         if console is None:
-            yield lambda progress: say(line) if (line := self.line(progress)) else None
+
+            def tell(progress: Progress) -> None:
+                for line in (*self._weights(progress), self.line(progress)):
+                    if line:
+                        say(line)
+
+            yield tell
             return
         drawn_at = -SECONDS_BETWEEN_FRAMES
         with Live(console=console, auto_refresh=False, transient=True) as live:
@@ -47,6 +67,8 @@ class ProgressView:
                 nonlocal drawn_at
                 if time.monotonic() - drawn_at >= SECONDS_BETWEEN_FRAMES:
                     drawn_at = time.monotonic()
+                    for line in self._weights(progress):
+                        console.print(line)
                     live.update(self.live(progress), refresh=True)
 
             yield draw
@@ -73,6 +95,12 @@ class ProgressView:
             return None
         self._last_line = (now, news)
         return f"{status.name}: {news}; {seconds(progress.seconds)}"
+
+    def _weights(self, progress: Progress) -> Iterator[str]:
+        """What the weights of the score are worth in this study, said once."""
+        if not self._weights_are_said:
+            self._weights_are_said = True
+            yield weights_line(self.objective, progress.chance)
 
     def _counts(self, progress: Progress) -> str:
         status = progress.status

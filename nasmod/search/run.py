@@ -36,6 +36,7 @@ class Progress:
     records: list[Record]
     workers: int
     seconds: float  # since this process joined
+    chance: float = 0.0  # what a constant answer gets
 
 
 def run(
@@ -74,7 +75,8 @@ def run(
                 place.watch(more_to_do=status.state in ("searching", "repeating"))
                 if on_progress is not None and time.monotonic() - told >= PROGRESS_SECONDS:
                     told = time.monotonic()
-                    on_progress(Progress(status, controller.reader.read(), place.count, told - began))
+                    chance = context.dataset.chance
+                    on_progress(Progress(status, controller.reader.read(), place.count, told - began, chance))
                 if status.state == "ended" and place.all_ended:
                     return status.reason or "it has ended"
                 asked_to_end.wait(TICK_SECONDS)

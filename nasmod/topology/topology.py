@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -122,12 +123,12 @@ class Topology:
         """Read what `to_json` wrote; raises `TopologyError` for anything else."""
         try:
             stored = json.loads(text)
-            version = stored["version"]
-            if version != JSON_VERSION:
-                raise TopologyError(f"A topology of version {version} cannot be read; known: {JSON_VERSION}.")
-            return cls(tuple(Node(n["kind"], tuple(n["inputs"]), n["params"]) for n in stored["nodes"]))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise TopologyError(f"Not a topology: {type(error).__name__}: {error}.") from error
+        except (ValueError, RecursionError) as error:
+            raise TopologyError(f"Not a topology, since not JSON: {error}.") from error
+        version, nodes = _member(stored, "version", int), _member(stored, "nodes", list)
+        if version != JSON_VERSION:
+            raise TopologyError(f"A topology of version {version} cannot be read; known: {JSON_VERSION}.")
+        return cls(tuple(_node(node) for node in nodes))
 
     def to_networkx(self) -> networkx.DiGraph:
         """A DiGraph on the node indices, with attributes ``kind`` and ``params``."""
@@ -136,6 +137,33 @@ class Topology:
             graph.add_node(index, kind=node.kind, params=dict(node.params))
         graph.add_edges_from((source, index) for index, node in enumerate(self.nodes) for source in node.inputs)
         return graph
+
+
+def _member(stored: Any, name: str, form: type) -> Any:
+    """A member of a JSON object, which has this form."""
+    if not isinstance(stored, dict) or name not in stored:
+        raise TopologyError(f"Not a topology: '{name}' is missing in {stored!r:.60}.")
+    if type(stored[name]) is not form:
+        said = {int: "a whole number", list: "a list", str: "a text", dict: "an object"}[form]
+        raise TopologyError(f"Not a topology: '{name}' must be {said}, not {stored[name]!r:.60}.")
+    return stored[name]
+
+
+def _node(stored: Any) -> Node:
+    kind, inputs, params = (
+        _member(stored, "kind", str),
+        _member(stored, "inputs", list),
+        _member(stored, "params", dict),
+    )
+    if any(type(source) is not int for source in inputs):
+        raise TopologyError(f"Not a topology: 'inputs' must be numbers of earlier nodes, not {inputs!r:.60}.")
+    for name, value in params.items():
+        if not isinstance(value, Parameter) or (isinstance(value, float) and not math.isfinite(value)):
+            raise TopologyError(
+                f"Not a topology: the parameter '{name}' must be a finite number, a text, true or false, "
+                f"not {value!r:.60}."
+            )
+    return Node(kind, tuple(inputs), params)
 
 
 def _live_indices(nodes: tuple[Node, ...]) -> list[int]:

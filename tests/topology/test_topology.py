@@ -39,9 +39,25 @@ def test_text_and_pickle_give_the_same_value_back(topology):
     assert hash(Topology.from_json(topology.to_json())) == hash(topology)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 2, "nodes": []}', '{"version": 1, "nodes": [{}]}'])
-def test_other_text_is_refused(text):
-    with pytest.raises(TopologyError):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "'version' is missing"),
+        ("{}", "'version' is missing"),
+        ('{"version": 2, "nodes": []}', "version 2 cannot be read; known: 1"),
+        ('{"version": 1, "nodes": {}}', "'nodes' must be a list"),
+        ('{"version": 1, "nodes": [{}]}', "'kind' is missing"),
+        ('{"version": 1, "nodes": [{"kind": 3, "inputs": [], "params": {}}]}', "'kind' must be a text"),
+        ('{"version": 1, "nodes": [{"kind": "a", "inputs": [0.0], "params": {}}]}', "numbers of earlier nodes"),
+        ('{"version": 1, "nodes": [{"kind": "a", "inputs": [], "params": []}]}', "'params' must be an object"),
+        ('{"version": 1, "nodes": [{"kind": "a", "inputs": [], "params": {"b": [1]}}]}', "parameter 'b' must be"),
+        ('{"version": 1, "nodes": [{"kind": "a", "inputs": [], "params": {"b": NaN}}]}', "parameter 'b' must be"),
+    ],
+)
+def test_other_text_is_refused(text, words):
+    with pytest.raises(TopologyError, match=words):
         Topology.from_json(text)
 
 

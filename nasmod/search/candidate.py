@@ -24,7 +24,7 @@ from nasmod.search.stopping import StoppingRule
 from nasmod.search.stopping import make as make_rule
 from nasmod.study import Database, RungResult, candidates
 from nasmod.study.candidates import Claim, ClaimLost
-from nasmod.training import Epoch, TrainingFailed, TrainingSettings, derive, save_weights
+from nasmod.training import Epoch, TrainingFailed, TrainingSettings, derive, save_weights, why_failed
 
 CHECKPOINT_SECONDS = 30.0  # a checkpoint is stored at most so often
 SNAPSHOT_SECONDS = 1.0  # the state that would be handed back is taken at most so often
@@ -80,7 +80,7 @@ class CandidateTraining:
         except TrainingFailed as failure:
             self._fail(failure.reason)
         except (Exception, SystemExit) as error:  # whatever a user's code raises is this candidate's failure, in words
-            self._fail(f"{type(error).__name__}: {_first_line(error)}", traceback.format_exc())
+            self._fail(why_failed(error), traceback.format_exc())
 
     def give_back(self) -> None:
         """Hand the candidate back from another thread than the one that trains it, whose work is then dropped."""
@@ -212,10 +212,6 @@ class CandidateTraining:
             values=tuple(objective.values(values)),
             errors=tuple(errors.get(name, 0.0) for name in objective.directions) if objective.mode == "pareto" else (),
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or "no message").splitlines()[0]
 
 
 def _device_name(device: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nasmod.training.result import Epoch, TrainingFailed, TrainResult
+from nasmod.training.result import Epoch, TrainingFailed, TrainResult, why_failed
 from nasmod.training.seeds import derive
 from nasmod.training.settings import TrainingSettings
 
@@ -29,6 +29,7 @@ __all__ = [
     "r_squared",
     "save_weights",
     "train",
+    "why_failed",
 ]
 
 _WITH_TORCH = {

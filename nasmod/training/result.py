@@ -18,6 +18,17 @@ class TrainingFailed(Exception):  # noqa: N818  it names what happened; a candid
         self.reason = reason
 
 
+def why_failed(error: BaseException) -> str:
+    """Why a training failed, in one line: a user's kind or measure may raise anything.
+
+    >>> why_failed(TrainingFailed("too slow")), why_failed(ValueError("odd\\nlines"))
+    ('too slow', 'ValueError: odd')
+    """
+    if isinstance(error, TrainingFailed):
+        return error.reason
+    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+
+
 @dataclass(frozen=True, eq=False)
 class Epoch:
     """One epoch that is done. `validation_accuracy` is the share of right answers, or R² of a regression.

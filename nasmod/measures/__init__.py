@@ -8,6 +8,7 @@ from nasmod.measures.measure import (
     MeasureSettings,
     Value,
     definition_of,
+    mean_of,
     measure_all,
     measured_names,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "crowding",
     "definition_of",
     "front_of",
+    "mean_of",
     "measure_all",
     "measured_names",
     "nondominated_ranks",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, get_args
 
@@ -54,6 +55,29 @@ class Measured(NamedTuple):
         return Measured(
             self.values | later.values, self.standard_errors | later.standard_errors, later.roles or self.roles
         )
+
+
+def mean_of(trainings: Sequence[Measured]) -> Measured:
+    """Several trainings of one topology: the mean of each measure and the standard error of that mean.
+
+    What a single training says stays as it is. Roles are those of the first: modules of two trainings may swap parts.
+    The mean of what is not finite in one training is not finite, and has no standard error.
+
+    >>> mean_of([Measured({"skill": 0.5}, {"skill": 0.1}), Measured({"skill": 0.75}, {"skill": 0.1})])
+    Measured(values={'skill': 0.625}, standard_errors={'skill': 0.125}, roles={})
+    """
+    first = trainings[0]
+    if len(trainings) == 1:
+        return first
+    means, errors = {}, {}
+    for name in first.values:
+        values = [training.values[name] for training in trainings if name in training.values]
+        means[name] = float(statistics.mean(values))  # of infinities too, where `fmean` and `stdev` raise
+        if len(values) > 1 and (name in first.standard_errors or len(set(values)) > 1):
+            deviation = math.hypot(*(value - means[name] for value in values)) / math.sqrt(len(values) - 1)
+            if math.isfinite(deviation):
+                errors[name] = deviation / math.sqrt(len(values))
+    return Measured(means, errors, first.roles)
 
 
 @dataclass

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, select
 
 from nasmod.errors import StudyError
+from nasmod.measures import Measured, mean_of
 from nasmod.measures.front import front_of
 from nasmod.measures.objective import Objective
 from nasmod.study import files
@@ -212,18 +211,10 @@ def _in_parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def _mean(trainings: Sequence[Record], objective: Objective) -> Record:
-    """One record of several trainings of one candidate: means, and the standard error of each mean.
-
-    The mean of what is not finite in one training is not finite, and has no standard error.
-    """
+    """One record of several trainings of one candidate: means, and the standard error of each mean."""
     first = trainings[0]
-    measures, errors = {}, {}
-    for name in first.measures:
-        values = [record.measures[name] for record in trainings if name in record.measures]
-        measures[name] = float(statistics.mean(values))  # of infinities too, where `fmean` and `stdev` raise
-        if len(values) > 1 and (name in first.standard_errors or len(set(values)) > 1):
-            deviation = math.hypot(*(value - measures[name] for value in values)) / math.sqrt(len(values) - 1)
-            if math.isfinite(deviation):
-                errors[name] = deviation / math.sqrt(len(values))
-    score = objective.score(measures) if "flops" in measures else first.score
-    return replace(first, measures=measures, standard_errors=errors, score=score, repeats=len(trainings))
+    found = mean_of([Measured(dict(record.measures), dict(record.standard_errors)) for record in trainings])
+    score = objective.score(found.values) if "flops" in found.values else first.score
+    return replace(
+        first, measures=found.values, standard_errors=found.standard_errors, score=score, repeats=len(trainings)
+    )

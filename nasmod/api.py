@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from nasmod.errors import StorageError, StudyError, unknown
+from nasmod.errors import ExportError, StorageError, StudyError, unknown
 from nasmod.measures.objective import Objective
 from nasmod.study import (
     Database,
@@ -36,13 +36,13 @@ from nasmod.study.allowed import permit
 from nasmod.study.database import copy as copy_database
 from nasmod.study.definition import MOST_TRIALS, load_plugins, one_line, read_toml
 from nasmod.study.overview import Overview, overview
-from nasmod.training import TrainingSettings, derive
+from nasmod.training import TrainingFailed, TrainingSettings, derive
 
 if TYPE_CHECKING:
     import pandas
 
     from nasmod.export import Exported
-    from nasmod.export.retraining import Retrained
+    from nasmod.measures.retraining import Retrained
     from nasmod.search.context import Context
     from nasmod.search.run import Progress
     from nasmod.training import Epoch
@@ -326,7 +326,7 @@ class SearchStudy:
         """
         from nasmod.export import export
         from nasmod.export.exporting import check_free
-        from nasmod.export.retraining import best_of, mean_and_spread
+        from nasmod.measures.retraining import best_of, mean_and_spread
 
         check_free(Path(directory))
         record = self._as_trained(trial)
@@ -374,22 +374,28 @@ class SearchStudy:
         seeds: int = 1,
         on_epoch: Callable[[int, Epoch], None] | None = None,
     ) -> list[Retrained]:
-        """Train a candidate's topology (the best for None) again to the end, with `seeds` seeds; nothing is stored."""
-        from nasmod.export.retraining import retrain
+        """Train a candidate's topology (the best for None) again to the end, with `seeds` seeds; nothing is stored.
+
+        Raises `ExportError` when a training fails.
+        """
+        from nasmod.measures.retraining import retrain
 
         if epochs < 1 or seeds < 1:
             raise StudyError(f"Training again takes at least 1 epoch and 1 seed, not {epochs} and {seeds}.")
         record = self._as_trained(trial)
         context = self._context()
-        return retrain(
-            context.plan(record.proposal.topology),
-            context.dataset,
-            TrainingSettings.model_validate({**self._training(record), "epochs": epochs}),
-            self.study.measures,
-            seed=derive(self.study.seed, record.key),
-            seeds=seeds,
-            on_epoch=on_epoch,
-        )
+        seed = derive(self.study.seed, record.key)
+        try:
+            return retrain(
+                context.plan(record.proposal.topology),
+                context.dataset,
+                TrainingSettings.model_validate({**self._training(record), "epochs": epochs}),
+                self.study.measures,
+                [derive(seed, "retrain", number) for number in range(1, seeds + 1)],
+                on_epoch=on_epoch,
+            )
+        except TrainingFailed as failure:
+            raise ExportError(failure.reason) from failure
 
     def copy(self, file: str | Path) -> Path:
         """A sound copy of the whole SQLite database at a path where nothing is yet, with what lies outside in it."""

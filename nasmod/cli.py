@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nasmod.api import SearchStudy
-    from nasmod.export.retraining import Retrained
+    from nasmod.measures.retraining import Retrained
     from nasmod.search.run import Progress
     from nasmod.study.definition import Study
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nasmod.export import Exported
-from nasmod.export.retraining import Retrained, mean_and_spread
+from nasmod.measures.retraining import Retrained, mean_and_spread
 from nasmod.report.figures import figure
 from nasmod.report.progress import SECONDS_BETWEEN_LINES
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from nasmod.data import Dataset, load_dataset
-from nasmod.export.retraining import retrain
 from nasmod.measures import Evaluation, Measured, measure_all
+from nasmod.measures.retraining import retrain
 from nasmod.measures.trained import Trained, measure_network, measure_plan, train_and_measure
 from nasmod.networks import Network, Plan, plan
 from nasmod.search.asking import Asked
@@ -72,17 +72,17 @@ def test_a_worker_stores_what_the_function_gives_for_its_seed(make_study: Callab
     study = context.study
     seed = derive(study.seed, key)
     same = train_and_measure(context.plan(TOPOLOGY), context.dataset, study.training, study.measures, seed)
-    assert steady(record.measures) == steady(same.values)
-    assert steady(record.standard_errors) == steady(same.standard_errors)
+    assert steady(record.measures) == steady(same.measured.values)
+    assert steady(record.standard_errors) == steady(same.measured.standard_errors)
     assert records.weights(stored, record) == save_weights(same.network)
     assert [row["train_loss"] for row in record.curve] == [row["train_loss"] for row in same.result.curve]
 
 
 def test_training_again_gives_what_the_function_gives_for_each_of_its_seeds(planned: Plan, few: Dataset) -> None:
-    for again in retrain(planned, few, SETTINGS, MEASURES, seed=5, seeds=2):
-        same = train_and_measure(planned, few, SETTINGS, MEASURES, derive(5, "retrain", again.number))
-        assert again.measures == same.values
-        assert again.standard_errors == same.standard_errors
+    for seed, again in zip((5, 6), retrain(planned, few, SETTINGS, MEASURES, (5, 6)), strict=True):
+        same = train_and_measure(planned, few, SETTINGS, MEASURES, seed)
+        assert again.measures == same.measured.values
+        assert again.standard_errors == same.measured.standard_errors
         assert again.weights == save_weights(same.network)
 
 
@@ -92,17 +92,18 @@ def test_what_is_measured_is_the_plan_before_and_the_network_after(
     before, after = measure_plan(planned, few, MEASURES, 7), measure_network(trained.network, few, MEASURES, 7)
     assert {"flops", "wiring_density"} <= before.values.keys()
     assert {"accuracy", "modularity"} <= after.values.keys()
-    tested = {name for name in trained.values if name.startswith("test_")}
+    tested = {name for name in trained.measured.values if name.startswith("test_")}
     assert "test_accuracy" in tested  # a rung, which asks for the network's measures alone, sees nothing of it
-    assert before.joined(after).values == {name: trained.values[name] for name in trained.values.keys() - tested}
+    untested = {name: value for name, value in trained.measured.values.items() if name not in tested}
+    assert before.joined(after).values == untested
     by_hand = Evaluation(planned, few, trained.network, seed=derive(7, "measures"), with_test=True)
-    assert measure_all(MEASURES, by_hand, cheap=False).values.items() <= trained.values.items()
+    assert measure_all(MEASURES, by_hand, cheap=False).values.items() <= trained.measured.values.items()
 
 
 def test_what_is_known_is_not_measured_again(planned: Plan, few: Dataset) -> None:
     known = Measured({"flops": 1.0}, {})
     found = train_and_measure(planned, few, SETTINGS, {"cost": {}}, 7, known=known)
-    assert found.values == {"flops": 1.0}
+    assert found.measured.values == {"flops": 1.0}
 
 
 def test_flops_that_are_known_are_not_counted(planned: Plan, few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +138,7 @@ def test_training_starts_where_the_preparation_left_the_network(trained: Trained
     )
     after = state(found.network)
     assert all(torch.allclose(inherited[name], after[name], atol=1e-6) for name in inherited)
-    assert found.values["accuracy"] == trained.values["accuracy"]
+    assert found.measured.values["accuracy"] == trained.measured.values["accuracy"]
 
 
 def test_a_penalty_reaches_the_loss(trained: Trained, planned: Plan, few: Dataset) -> None:
@@ -171,7 +172,7 @@ def test_a_reason_of_on_epoch_stops_it_and_then_only_what_was_known_before_is_me
     assert found.result.stopped == "enough"
     assert [epoch.number for epoch in seen] == [1, 2]
     assert all(epoch.network is found.network for epoch in seen)
-    assert found.values == measure_plan(planned, few, MEASURES, 7).values
+    assert found.measured.values == measure_plan(planned, few, MEASURES, 7).values
 
 
 def test_a_training_goes_on_from_its_checkpoint(trained: Trained, planned: Plan, few: Dataset) -> None:
@@ -182,4 +183,4 @@ def test_a_training_goes_on_from_its_checkpoint(trained: Trained, planned: Plan,
         planned, few, SETTINGS, MEASURES, 7, on_epoch=lambda epoch: seen.append(epoch.number), checkpoint=states[0]
     )
     assert seen == [2]
-    assert steady(found.values) == steady(trained.values)
+    assert steady(found.measured.values) == steady(trained.measured.values)

@@ -1,4 +1,4 @@
-"""Training a chosen topology again at full length, with several seeds: what it reaches, and its best weights.
+"""Training a chosen topology at full length, with several seeds: what it reaches, and its best weights.
 
 It knows nothing of studies; no early stop, nothing is stored.
 """
@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nasmod.data import Dataset
-from nasmod.errors import ExportError
 from nasmod.measures.roles import Roles
 from nasmod.measures.trained import train_and_measure
 from nasmod.networks import Plan
-from nasmod.training import Epoch, TrainingFailed, TrainingSettings, derive, save_weights
+from nasmod.training import Epoch, TrainingFailed, TrainingSettings, save_weights
 
 
 @dataclass(frozen=True)
@@ -39,28 +38,27 @@ def retrain(
     dataset: Dataset,
     settings: TrainingSettings,
     measures: Mapping[str, Mapping[str, Any]],
+    seeds: Sequence[int],
     *,
-    seed: int,
-    seeds: int = 1,
     device: str = "auto",
     on_epoch: Callable[[int, Epoch], None] | None = None,
 ) -> list[Retrained]:
-    """Train the planned network `seeds` times from new weights; each with its test measures.
+    """Train the planned network from new weights once with each seed; each training with its test measures.
 
-    `on_epoch` is told the training's number, from 1, and each of its epochs. Raises `ExportError` when one fails.
+    `on_epoch` is told the training's number, from 1, and each of its epochs. Raises `TrainingFailed`, with the number
+    in its reason, when one fails, and what `train_and_measure` raises.
     """
     found = []
-    for number in range(1, seeds + 1):
-        own = derive(seed, "retrain", number)
+    for number, seed in enumerate(seeds, 1):
 
         def told(epoch: Epoch, number: int = number) -> None:
             if on_epoch is not None:
                 on_epoch(number, epoch)
 
         try:
-            trained = train_and_measure(plan, dataset, settings, measures, own, on_epoch=told, device=device)
+            trained = train_and_measure(plan, dataset, settings, measures, seed, on_epoch=told, device=device)
         except TrainingFailed as failure:
-            raise ExportError(f"Training {number} of {seeds} failed: {failure.reason}") from failure
+            raise TrainingFailed(f"Training {number} of {len(seeds)} failed: {failure.reason}") from failure
         values, errors, roles = trained.measured
         found.append(Retrained(number, settings.epochs, values, errors, save_weights(trained.network), roles))
     return found

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from nasmod.export.retraining import Retrained, mean_and_spread
+from nasmod.measures.retraining import Retrained, mean_and_spread
 
 
 @pytest.mark.parametrize(("values", "mean"), [((math.inf, 1.0), math.inf), ((math.nan, 1.0), math.nan)])

@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nasmod.api import SearchStudy, load, new, resume, start
+    from nasmod.api import SearchStudy, load, new, resume, start, try_topology
     from nasmod.errors import NasmodError
     from nasmod.measures.objective import Objective
     from nasmod.registry import register
@@ -34,6 +34,7 @@ _HOMES = {
     "register": "nasmod.registry",
     "resume": "nasmod.api",
     "start": "nasmod.api",
+    "try_topology": "nasmod.api",
 }
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "register",
     "resume",
     "start",
+    "try_topology",
 ]
 
 

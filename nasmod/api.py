@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from nasmod.measures.retraining import Retrained
     from nasmod.search.context import Context
     from nasmod.search.run import Progress
+    from nasmod.search.trying import Tried
+    from nasmod.topology import Topology
     from nasmod.training import Epoch
 
     OnProgress = Callable[[Progress], None]
@@ -169,6 +171,31 @@ def new(file: str | Path, data: str | Path, *, target: str | None = None) -> Pat
     from nasmod.report.study_file import write_study_file
 
     return write_study_file(Path(file), str(data), target)
+
+
+def try_topology(
+    study: str | Path | Study,
+    topology: str | Path | Topology,
+    *,
+    seeds: int = 3,
+    on_epoch: Callable[[int, Epoch], None] | None = None,
+) -> Tried:
+    """Train a topology, or the one in a JSON file, exactly as a study would, without a database.
+
+    `study` is a packaged study, a study file or a `Study`. The trainings' seeds are those that the study gives the
+    topology: the first that of its candidate, then those of the candidate's repeats. `on_epoch` is told the training's
+    number, from 1, and each of its epochs. A training that fails has its reason in the result; raises a `NasmodError`
+    of one line for a topology that is none or does not fit the study's data, before anything is trained.
+    """
+    from nasmod.search.trying import try_topologies
+
+    def told(_: str, number: int, epoch: Epoch) -> None:
+        if on_epoch is not None:
+            on_epoch(number, epoch)
+
+    definition = study if isinstance(study, Study) else read(study)
+    (tried,) = try_topologies(definition, [topology], seeds=seeds, on_epoch=told)
+    return tried
 
 
 def default_storage(name: str) -> Path:

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from nasmod.measures.retraining import Retrained
     from nasmod.search.run import Progress
     from nasmod.study.definition import Study
+    from nasmod.training import Epoch
 
     Search = Callable[[Callable[[Progress], None]], SearchStudy]
 
-USER_ERROR, INTERRUPTED = 2, 130
+FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 # in a URL: its user and password, and the value of an option such as sslpassword
 PASSWORD = re.compile(r"(?<=://)[^/\s]*:[^/\s]*(?=@)|(?<=password=)[^&\s]+", re.IGNORECASE)
 PLAIN_COLUMNS = 120  # of tables where the output is no terminal
@@ -408,6 +409,28 @@ def export(
     _print_lines(exported_lines(found, f"{record.label} of {name}"))
 
 
+@app.command("try")
+def try_(
+    study: Annotated[str, typer.Argument(help="A packaged study's name or a study file.", show_default=False)],
+    topologies: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Topologies in JSON, as an export's topology.json.", metavar="TOPOLOGY", show_default=False
+        ),
+    ],
+    seeds: Annotated[int, typer.Option(min=1, help="How often each is trained, each time with another seed.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Train topologies of your own as a study would, and show their measures, score and roles."""
+    try:
+        failed = _try(study, topologies, seeds, as_json)
+    except KeyboardInterrupt:
+        print("\nStopped; what was trained is not stored.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON schema of study files."""
@@ -486,6 +509,31 @@ def _retrained(study: SearchStudy, trial: str, epochs: int, seeds: int, output: 
     trainings = study.retrain(epochs, trial, seeds=seeds, on_epoch=show)
     _print_lines(spread_lines(trainings, epochs))
     return trainings
+
+
+def _try(study: str, files: list[Path], seeds: int, as_json: bool) -> bool:
+    """Try topologies with a line now and then, print what they reached, and say whether one failed."""
+    from nasmod.report.exported import RetrainingView
+    from nasmod.report.rows import tried_row
+    from nasmod.report.tried import tried_view
+    from nasmod.search.trying import try_topologies
+    from nasmod.study.definition import read
+
+    definition = read(study)
+    view = RetrainingView(definition.training.epochs, seeds)
+
+    def show(file: str, number: int, epoch: Epoch) -> None:
+        for line in view.lines(number, epoch, f"{file}: "):
+            print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+
+    found = try_topologies(definition, files, seeds=seeds, on_epoch=show)
+    if as_json:
+        _print_json([tried_row(tried) for tried in found])
+    else:
+        console = _console()
+        for shown in tried_view(found, definition.objective, console.width):
+            console.print(shown)
+    return any(tried.reason is not None for tried in found)
 
 
 def _print_top(study: SearchStudy, number: int) -> None:

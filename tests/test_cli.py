@@ -26,7 +26,7 @@ from nasmod.errors import NasmodError
 
 COMMANDS = [
     "start", "resume", "status", "stop", "retry", "delete", "doctor", "top", "show", "list", "new", "rescore", "copy",
-    "export", "schema",
+    "export", "try", "schema",
 ]  # fmt: skip
 NASMOD = [sys.executable, "-m", "nasmod.cli"]
 

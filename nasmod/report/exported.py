@@ -32,18 +32,18 @@ def exported_lines(found: Exported, what: str) -> Iterator[str]:
 
 
 class RetrainingView:
-    """What a person sees while a topology is trained again: a line now and then, and one at each end."""
+    """What a person sees while a topology is trained at full length: a line now and then, and one at each end."""
 
     def __init__(self, epochs: int, seeds: int) -> None:
         self.epochs, self.seeds = epochs, seeds
         self._said_at = time.monotonic()
 
-    def lines(self, number: int, epoch: Epoch) -> Iterator[str]:
-        """A line, or none when the last was just said."""
+    def lines(self, number: int, epoch: Epoch, what: str = "") -> Iterator[str]:
+        """A line, which begins with `what` is trained, or none when the last was just said."""
         if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES or epoch.number == self.epochs:
             self._said_at = time.monotonic()
             yield (
-                f"training {number} of {self.seeds}: epoch {epoch.number} of {self.epochs}, "
+                f"{what}training {number} of {self.seeds}: epoch {epoch.number} of {self.epochs}, "
                 f"validation accuracy {epoch.validation_accuracy:.4f}"
             )
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nasmod.measures.roles import to_json
 from nasmod.study.record import Record
+
+if TYPE_CHECKING:
+    from nasmod.search.trying import Tried
 
 
 def top_row(record: Record, on_front: bool) -> dict[str, Any]:
@@ -42,6 +45,20 @@ def full_row(record: Record, on_front: bool) -> dict[str, Any]:
         "attempts": record.attempts,
         "worker": record.worker,
         "traceback": record.traceback,
+    }
+
+
+def tried_row(tried: Tried) -> dict[str, Any]:
+    """What ``try`` tells of a topology; `reason` says why a training failed."""
+    return {
+        "file": tried.file,
+        "seeds": tried.seeds,
+        "score": _finite(tried.score),
+        "measures": _all_finite(tried.measures),
+        "standard_errors": _all_finite(tried.standard_errors),
+        "roles": to_json(tried.roles),
+        "reason": tried.reason,
+        "notes": list(tried.notes),
     }
 
 

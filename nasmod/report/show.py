@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from textwrap import indent
 
 from rich import box
@@ -29,17 +29,7 @@ def show(record: Record, records: Sequence[Record], objective: Objective, column
     parts: list[RenderableType] = [_headline(record, objective), Text()]
     if reason := _ending(record):
         parts.append(Text(reason))
-    parts += [Text(origin(record, records)), Text()]
-    notes = {
-        name.removeprefix(INFORMATION): f"{value:.0%}" if math.isfinite(value) else figure(name, value)
-        for name, value in record.measures.items()
-        if name.startswith(INFORMATION)
-    }
-    parts += [_indented(draw(record.proposal.topology, notes, columns - 2)), Text(), _modules(record), Text()]
-    if record.roles:
-        parts += [roles_table(record.roles), Text()]
-    if record.measures:
-        parts += [_measures(record), Text()]
+    parts += [Text(origin(record, records)), Text(), *network_parts(record, columns)]
     if record.curve:
         name = next((name for name in CURVES if name in record.curve[-1]), None)
         if name is not None:
@@ -48,6 +38,20 @@ def show(record: Record, records: Sequence[Record], objective: Objective, column
     if record.traceback:
         parts += [Text(), Text("traceback", "bold"), Text(record.traceback.rstrip(), "dim")]
     return Group(*parts)
+
+
+def network_parts(record: Record, columns: int) -> Iterator[RenderableType]:
+    """The topology drawn, its modules, what each does, and the measures; an empty line after each."""
+    notes = {
+        name.removeprefix(INFORMATION): f"{value:.0%}" if math.isfinite(value) else figure(name, value)
+        for name, value in record.measures.items()
+        if name.startswith(INFORMATION)
+    }
+    yield from (_indented(draw(record.proposal.topology, notes, columns - 2)), Text(), _modules(record), Text())
+    if record.roles:
+        yield from (roles_table(record.roles), Text())
+    if record.measures:
+        yield from (_measures(record), Text())
 
 
 def origin(record: Record, records: Sequence[Record]) -> str:

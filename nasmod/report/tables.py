@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from rich import box
 from rich.table import Table
@@ -48,30 +48,38 @@ def top_table(
     """One row a candidate in the order given, ★ for those on the front; the references below a line."""
     shown = [*records, *references]
     on_front = {record.key for record in front}
-    main = main_measure(shown)
-    tested = any(f"test_{main}" in record.measures for record in shown)
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        caption="★ on the front, ± standard error",
-        caption_justify="left",
-    )
-    table.add_column("trial", justify="right", no_wrap=True)
-    for heading in ["score", main.replace("_", " "), *(["on test"] if tested else []), objective.modularity]:
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("FLOPs", justify="right", no_wrap=True)
-    table.add_column("modules")
+    columns = columns_of(shown, objective)
+    table = empty_table("trial", columns, "★ on the front, ± standard error")
     for number, record in enumerate(shown):
         if number == len(records) and records:
             table.add_section()
-        star = "★ " if record.key in on_front else ""
-        names = [main, *([f"test_{main}"] if tested else []), objective.modularity, "flops"]
-        figures = [score_of(record, objective), *(measure(record, name) for name in names)]
-        narrow = [text.replace(" ± 0.", " ±.") for text in figures]  # eighty columns hold them all
-        modules = modules_of(record.proposal.topology)
-        table.add_row(star + record.label, *narrow, modules, style="" if record.role == "search" else "dim")
+        label = f"★ {record.label}" if record.key in on_front else record.label
+        table.add_row(*row(label, record, columns, objective), style="" if record.role == "search" else "dim")
     return table
+
+
+def columns_of(records: Sequence[Record], objective: Objective) -> dict[str, str]:
+    """The heading of each measure that a table of these records shows beside the score, by its name."""
+    main = main_measure(list(records))
+    tested = any(f"test_{main}" in record.measures for record in records)
+    test = {f"test_{main}": "on test"} if tested else {}
+    return {main: main.replace("_", " "), **test, objective.modularity: objective.modularity, "flops": "FLOPs"}
+
+
+def empty_table(first: str, columns: Mapping[str, str], caption: str) -> Table:
+    """A table for `row`: what the first column names, the score, the measures of `columns_of`, the modules."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=caption, caption_justify="left")
+    for heading in (first, "score", *columns.values()):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("modules")
+    return table
+
+
+def row(label: str, record: Record, columns: Mapping[str, str], objective: Objective) -> list[str]:
+    """The cells of one record."""
+    figures = [score_of(record, objective), *(measure(record, name) for name in columns)]
+    narrow = [text.replace(" ± 0.", " ±.") for text in figures]  # eighty columns hold them all
+    return [label, *narrow, modules_of(record.proposal.topology)]
 
 
 def score_of(record: Record, objective: Objective) -> str:

@@ -135,7 +135,8 @@ def roles(record: FlowRecord, modules: Sequence[str], factors: Sequence[Factor])
     return {
         module: {
             factor.name: Role(
-                round(float(record.reads[k, i]), 4) if factor.output is None else None, round(float(flows[k, i]), 4)
+                round(min(1.0, float(record.reads[k, i])), 4) if factor.output is None else None,
+                round(float(flows[k, i]), 4),
             )
             for k, factor in enumerate(factors)
         }

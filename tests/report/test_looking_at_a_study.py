@@ -46,7 +46,8 @@ def test_show_tells_everything_of_a_finished_candidate(study: SearchStudy) -> No
     for part in (record.key, "it ran to its end", "random, drawn for a test", "│ x │", "modularity", "over 2 epochs"):
         assert part in text
     modules = record.measures["modules"]
-    assert sum(line.strip().startswith("dense_") for line in text.splitlines()) == modules
+    # each in the table of modules, and in that of roles
+    assert sum(line.strip().startswith("dense_") for line in text.splitlines()) == 2 * modules
 
 
 def test_show_names_the_parent_the_reason_and_the_traceback(study: SearchStudy) -> None:

@@ -329,8 +329,11 @@ class SearchStudy:
         keys = table.get("objective", table)
         if not isinstance(keys, Mapping):
             raise StudyError(f"{where}: 'objective' must be a table, not {keys!r}.")
+        before = self.study.objective
+        chosen = str(keys.get("modularity", before.modularity))
+        follow = {chosen if name == before.modularity else name: way for name, way in before.directions.items()}
         try:
-            wanted = Objective.model_validate({**self.study.objective.model_dump(), **keys})
+            wanted = Objective.model_validate({**before.model_dump(), "directions": follow, **keys})
         except ValidationError as error:
             raise StudyError(f"{where}: {one_line(error, Objective)}") from error
         measured = {name for record in self._reader.read() for name in record.measures} | self.study.objective.wanted

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -261,12 +261,16 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _fields(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """The known keys at a place in a model: through models, and through mappings of a name to a model."""
+    found: Any = model
     for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        if get_origin(found) is dict:
+            found = get_args(found)[1]
+        elif isinstance(found, type) and issubclass(found, BaseModel) and str(part) in found.model_fields:
+            found = found.model_fields[str(part)].annotation
+        else:
             return []
-        model = field.annotation
-    return list(model.model_fields)
+    return list(found.model_fields) if isinstance(found, type) and issubclass(found, BaseModel) else []
 
 
 def difference(stored: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> list[str]:

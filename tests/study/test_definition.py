@@ -58,6 +58,9 @@ def test_a_study_is_named_after_its_file_and_holds_its_space_written_out(tmp_pat
         ("plugins = ['none.py']", "Plugin file '.*none.py' cannot be read"),
         ("name = '../escape'", "'name'"),
         ("trials = [", "not valid TOML"),
+        ('[factors]\nleft = { inputs = "x" }', "unknown key 'factors.left.inputs'. Did you mean 'input'"),
+        ('[factors]\nleft = { features = "0:4" }', "needs one of `input`, `columns` and `output`"),
+        ('[factors]\nleft = { input = "x", output = "y" }', "needs one of `input`, `columns` and `output`"),
     ],
 )
 def test_each_mistake_is_one_line_that_names_it(tmp_path: Path, change: str, says: str):
@@ -74,6 +77,8 @@ def test_each_mistake_is_one_line_that_names_it(tmp_path: Path, change: str, say
         ('"tiny"', '"tinny"', "No search space 'tinny'. Did you mean 'tiny'"),
         ('"digits"', '"digitz"', "No data set 'digitz'. Did you mean 'digits'"),
         ("flops_budget = 10000", "", "'objective.flops_budget' is required"),
+        ("flops_budget = 10000", 'flops_budget = 10000\nmodularity = "modularty"', "Did you mean 'modularity'"),
+        ("flops_budget = 10000", 'flops_budget = 10000\nmodularity = "depth"', "of which more is better, not 'depth'"),
         ("flops_budget = 10000", "flops_budget = 10000\nfloors = { acuracy = 0.9 }", "Did you mean 'accuracy'"),
     ],
 )

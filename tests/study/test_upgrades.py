@@ -12,6 +12,8 @@ import pytest
 import sqlalchemy
 from sqlalchemy import inspect, select
 
+import nasmod
+from nasmod.errors import StudyError
 from nasmod.measures import Objective
 from nasmod.space import Space, SpaceFile
 from nasmod.study import (
@@ -108,6 +110,25 @@ def test_an_upgraded_study_goes_on(old: Path):
     go_on(stored)
     assert (status(stored).trained, status(stored).failed) == (8, 0)
     stored.database.close()
+
+
+def test_a_study_of_another_definition_can_be_looked_at_and_is_joined_by_nothing(old: Path, tmp_path: Path):
+    """Its `modularity` is what `parallelism` is now: results of both would not compare."""
+    study = nasmod.load("small", storage=old)
+    assert study.top()
+    assert study.status().trained == 5
+    says = "measured by definition 1 of 'modularity', and this nasmod has definition 2"
+    for joining in (
+        lambda: nasmod.resume("small", storage=old),
+        lambda: nasmod.start(study.study, storage=old),
+        study.retry,
+        lambda: study.rescore({"flops_weight": 0.1}),
+    ):
+        with pytest.raises(StudyError, match=says):
+            joining()
+    assert nasmod.load("small", storage=old).status() == study.status()
+    study.export(tmp_path / "exported", next(r.key for r in study.records() if r.weights is not None))
+    assert (tmp_path / "exported" / "model.py").is_file()
 
 
 def _open(path: str, ready: multiprocessing.Event) -> None:

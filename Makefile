@@ -3,16 +3,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-EXPORTED := exported/digits
+EXPORTED := exported/pairs
 PYTEST := $(BIN)/pytest --doctest-modules nasmod tests
 
 .PHONY: demo test test-all check
 
-# Search on scikit-learn's digits, show what was found, export the best. Again: goes on, or shows it, and exports anew.
+# Search for networks that tell the sum of two digits, show what was found, export the best. Again: shows it, and exports anew.
 demo: $(INSTALLED)
-	$(BIN)/nasmod start digits
+	$(BIN)/nasmod start pairs
+	$(BIN)/nasmod show pairs
 	@rm -f $(addprefix $(EXPORTED)/,model.py model.pt2 weights.safetensors topology.json README.md)
-	$(BIN)/nasmod export digits -o $(EXPORTED)
+	$(BIN)/nasmod export pairs -o $(EXPORTED)
 
 # The quick tests, and the examples in docstrings.
 test: $(INSTALLED)

@@ -176,9 +176,11 @@ def measure_all(
         for measured, value in kind(chosen)(evaluation).items():
             if measured in values:
                 raise PluginError(f"Measure '{name}' reports '{measured}', which another measure already reports.")
-            if not isinstance(value, Value):
+            if measured == "roles" and isinstance(value, Mapping):
                 roles = value
                 continue
+            if not isinstance(value, Value):
+                raise PluginError(f"Measure '{name}' must give a Value for '{measured}', not {value!r:.100}.")
             values[measured] = float(value.value)
             if value.standard_error is not None and math.isfinite(value.standard_error):
                 standard_errors[measured] = float(value.standard_error)

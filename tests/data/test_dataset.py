@@ -79,7 +79,7 @@ def test_splits_are_named() -> None:
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
-        ({}, StudyError, "needs a name. Known: csv, digits"),
+        ({}, StudyError, "needs a name. Known: csv, digit_pairs, digits"),
         ({"name": "digit"}, UnknownNameError, "Did you mean 'digits'"),
         ({"name": "digits", "limt": 3}, StudyError, "no setting 'limt'. Did you mean 'limit'"),
         ({"name": "digits", "limit": 0}, StudyError, "setting 'limit'.*greater than or equal to 1; got 0"),

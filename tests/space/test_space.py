@@ -239,7 +239,12 @@ def test_an_optuna_study_can_sample_every_shipped_space():
 
 
 def test_few_parameters():
-    assert {name: len(space.parameters()) for name, space in SHIPPED.items()} == {"dense": 74, "conv": 72, "tiny": 10}
+    assert {name: len(space.parameters()) for name, space in SHIPPED.items()} == {
+        "dense": 74,
+        "conv": 72,
+        "small": 33,
+        "tiny": 10,
+    }
 
 
 def test_tiny_holds_exactly_55_topologies():

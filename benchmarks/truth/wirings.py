@@ -106,10 +106,13 @@ def _drawn(inputs: list[str], outputs: list[str], generator: random.Random) -> T
     edges = random_edges(generator.choice(FAMILIES), count, generator)
     skips = 0.6 * max(0.0, generator.uniform(-1.0, 1.0))
     nodes = [Node("input", (), {"name": name}) for name in inputs]
+    # of many inputs chance would leave one out nearly always: each is dealt to a module
+    dealt = {index: generator.randrange(count) for index in range(len(inputs))} if len(inputs) > 2 else {}
     for module in range(count):
         modules = sorted(source for source, reader in edges if reader == module)
         read = set() if modules else {generator.randrange(len(inputs))}
         read |= {index for index in range(len(inputs)) if generator.random() < skips}
+        read |= {index for index, reader in dealt.items() if reader == module}
         params = {"width": generator.choice([1, 2, 4]), "depth": generator.choice([1, 2])}
         sources = (*sorted(read), *(len(inputs) + source for source in modules))
         nodes.append(Node("dense", sources, {**params, "merge": "concat"} if len(sources) > 1 else params))

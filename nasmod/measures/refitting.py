@@ -94,6 +94,8 @@ def _best_temperature(outputs: Outputs, classes: Sequence[NDArray[Any]]) -> floa
         slope, curvature = _slope_and_curvature(outputs, classes, temperature)
         low, high = (temperature, high) if slope < 0 else (low, temperature)
         step = slope / curvature if curvature > 0 else np.inf
+        if abs(step) <= 1e-12 * temperature:  # rounding may have put the minimum just outside the bounds
+            return float(temperature - step)
         wanted = temperature - step
         if not low < wanted < high or wanted > 10 * temperature:
             wanted = min(10 * temperature, (low + high) / 2)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from nasmod.measures import refitting
 from nasmod.measures.refitting import prior_nll, prior_squares, refitted_nll, refitted_squares
 
 seeds = st.integers(0, 10_000)
@@ -34,6 +35,17 @@ def test_the_temperature_is_the_best_there_is(seed: int) -> None:
     best = min(minimize_scalar(mean_nll, bounds=(-12, 6), method="bounded").fun, math.log(logits.shape[1]))
     assert refitted_nll([logits], [targets]).mean() <= best + 1e-9
     assert refitted_nll([logits], [targets]).mean() == pytest.approx(best, abs=1e-5)
+
+
+def test_newtons_method_ends_where_rounding_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not bisected on when rounding has put the minimum just outside the bounds: 30 to 40 steps for nothing."""
+    steps = []
+    step = refitting._slope_and_curvature
+    monkeypatch.setattr(refitting, "_slope_and_curvature", lambda *given: steps.append(1) or step(*given))
+    for seed in range(100):
+        logits, targets = problem(seed)
+        refitted_nll([logits], [targets])
+    assert len(steps) / 100 < 8
 
 
 @given(seeds, st.floats(1e-6, 1e6))

@@ -53,13 +53,18 @@ if TYPE_CHECKING:
 
 SMALLEST_EFFECT = 0.01  # of the largest: a factor that moves the outputs less is left out
 WHAT_SELECTIVITY_ADDS = 2.0  # to a flow; of 0.5 to 4, what predicts local repair best (benchmarks/LOG.md)
+PARTS_IN_FULL = 4  # with more parts of the inputs, of fewer examples: the mean over factors evens out what each loses
 REPLICATES = 200  # of the bootstrap
 
 
 class ModularitySettings(MeasureSettings):
     """How many examples are looked at."""
 
-    examples: int = Field(default=512, ge=2, description="validation examples for interventions")
+    examples: int = Field(
+        default=512,
+        ge=2,
+        description="validation examples for interventions; of n > 4 parts of the inputs, 4 / n of them",
+    )
 
 
 @dataclass(frozen=True)
@@ -148,9 +153,11 @@ def flow_record(evaluation: Evaluation, steps: Sequence[int], factors: Sequence[
     """Permute every factor across evenly spaced validation examples, and follow its effect through every step."""
     from nasmod.networks.interventions import intervene
 
-    rows = evenly_spaced(len(evaluation.dataset.validation), examples)
-    inputs = probe_inputs(evaluation, rows)
     parts = {tuple(factor.inputs.items()): factor for factor in factors}  # outputs and classes change the same inputs
+    rows = evenly_spaced(
+        len(evaluation.dataset.validation), max(2, examples * PARTS_IN_FULL // max(PARTS_IN_FULL, len(parts)))
+    )
+    inputs = probe_inputs(evaluation, rows)
     changes = [_permuted(inputs, factor, number) for number, factor in enumerate(parts.values())]
     whole, found = intervene(evaluation.trained, inputs, changes, steps)
     interventions = dict(zip(parts, found, strict=True))
@@ -225,9 +232,9 @@ def _distances(
 
 def _shares(record: FlowRecord, weights: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """F (R, K, n) and which factors count (R, K), for each of R weightings (R, N) of the examples."""
-    effect = np.einsum("rn,kn->rk", weights, record.effect)
-    through = np.einsum("rn,kin->rki", weights, record.through)
-    around = np.einsum("rn,kin->rki", weights, record.around)
+    effect, through, around = (
+        np.tensordot(weights, found, (1, -1)) for found in (record.effect, record.through, record.around)
+    )
     counts = effect >= SMALLEST_EFFECT * effect.max(-1, keepdims=True)
     counts &= effect > 0
     whole = np.where(effect > 0, effect, 1)[..., None]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nasmod.networks.lesions import batches, downstream
+from nasmod.networks.lesions import batches, downstream, examples_at_a_time
 from nasmod.networks.network import Network
 
 Outputs = dict[str, Tensor]  # (N, size) by name
@@ -39,11 +39,10 @@ def intervene(
     """Outputs on all examples as they are, and under each change: inputs (N, *shape) that stand in for those named.
 
     Examples of a change belong to the same rows as those of `inputs`. Everything is computed in eval mode, and each run
-    computes only what lies between a step and the outputs. `batch` is the number of examples run at a time: by default
-    256 on a CPU and 1,024 elsewhere.
+    computes only what is not known from the run before or the changed one. `batch` is the number of examples run at a
+    time, by default `examples_at_a_time`.
     """
-    device = next(network.buffers()).device  # every network has a buffer per input
-    batch = batch or (256 if device.type == "cpu" else 1024)
+    batch = batch or examples_at_a_time(network)
     was_training = network.training
     network.eval()
     try:
@@ -114,8 +113,30 @@ def _replaced(
         if step not in reached:  # it gives the same in both
             yield network.outputs(run)
             continue
-        known = {index: tensor for index, tensor in run.items() if index not in after[step]}
-        yield network.outputs(network.run({}, {step: other[step]}, known, wanted=outputs))
+        known = _known(network, run, other, step, after[step], reached)
+        yield network.outputs(network.run({}, known=known, wanted=outputs))
+
+
+def _known(
+    network: Network,
+    run: Mapping[int, Tensor],
+    other: Mapping[int, Tensor],
+    step: int,
+    after: frozenset[int],
+    reached: frozenset[int],
+) -> dict[int, Tensor]:
+    """What is known of `run` when one step gives what it gives in `other`.
+
+    Steps that do not read it, by whatever path, stay as they are; those that of all that differs in the two runs read
+    only it and what follows from it alone give what they give in `other`: all of them, where there is no way past it.
+    """
+    known = {index: tensor for index, tensor in run.items() if index not in after} | {step: other[step]}
+    taken = {step}
+    for index in sorted(after - {step}):  # every step reads earlier ones
+        if taken.issuperset(reached.intersection(network.plan.steps[index].sources)):
+            known[index] = other[index]
+            taken.add(index)
+    return known
 
 
 def _reached(network: Network, change: Mapping[str, Tensor]) -> frozenset[int]:

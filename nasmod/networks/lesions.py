@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from nasmod.networks.network import Network
+
+FEWEST_EXAMPLES, MOST_EXAMPLES = 64, 1024  # run at a time
+NUMBERS_AT_A_TIME = 2**21  # activations of all steps, on a CPU: they stay near its caches
 
 
 def module_steps(network: Network) -> list[int]:
@@ -22,11 +26,9 @@ def lesion(
 
     A lesion replaces each step of its set by its mean over the given examples, per unit (and position), in eval mode.
     Each batch is run whole once; a lesion then recomputes only what lies between it and the outputs, and what it made
-    constant only once. `batch` is the number of examples run at a time: by default 64 on a CPU, where small batches
-    stay in its caches (measured: 256 take up to twice as long), and 1,024 elsewhere.
+    constant only once. `batch` is the number of examples run at a time, by default `examples_at_a_time`.
     """
-    device = next(network.buffers()).device  # every network has a buffer per input
-    batch = batch or (64 if device.type == "cpu" else 1024)
+    batch = batch or examples_at_a_time(network)
     was_training = network.training
     network.eval()
     try:
@@ -67,6 +69,15 @@ def _means(network: Network, inputs: Mapping[str, Tensor], steps: frozenset[int]
             total = found[step].sum(0, keepdim=True)
             sums[step] = sums[step] + total if step in sums else total
     return {step: total / count for step, total in sums.items()}
+
+
+def examples_at_a_time(network: Network) -> int:
+    """How many examples are best run together, by their activations: fewer of large images than of short vectors."""
+    device = next(network.buffers()).device  # every network has a buffer per input
+    if device.type != "cpu":
+        return MOST_EXAMPLES
+    numbers = sum(math.prod(step.shape) for step in network.plan.steps)
+    return min(MOST_EXAMPLES, max(FEWEST_EXAMPLES, NUMBERS_AT_A_TIME // numbers))
 
 
 def batches(network: Network, inputs: Mapping[str, Tensor], batch: int) -> Iterator[dict[str, Tensor]]:

@@ -18,9 +18,9 @@ from benchmarks.truth.wirings import by_hand
 from nasmod.data import Dataset, Factor, Factors, Split, assemble, find_factors, load_dataset
 from nasmod.data.digit_pairs import DigitPairsSettings
 from nasmod.measures import Evaluation
-from nasmod.measures.modularity import FlowRecord, Modularity, ModularitySettings, alignment, modularity
+from nasmod.measures.modularity import FlowRecord, Modularity, ModularitySettings, alignment, flow_record, modularity
 from nasmod.measures.trained import measure_network, train_and_measure
-from nasmod.networks import Network, build, plan
+from nasmod.networks import Network, build, module_steps, plan
 from nasmod.topology import Node, Topology
 from nasmod.training import TrainingSettings
 
@@ -333,6 +333,14 @@ def test_an_input_that_the_network_does_not_read_is_no_factor_of_it() -> None:
     nodes = (Node("input", (), {"name": "a"}), Node("dense", (0,)), Node("output", (1,), {"name": "y"}))
     network = build(plan(Topology(nodes), dataset.inputs, dataset.output_shapes))
     assert score(network, dataset) == 0
+
+
+@pytest.mark.parametrize(("parts", "examples"), [(2, 100), (4, 100), (8, 50)])
+def test_of_many_parts_of_the_inputs_fewer_examples_are_looked_at(parts: int, examples: int) -> None:
+    network, size = trained("xor", "true"), 64 // parts
+    factors = [Factor(str(part), {"a": tuple(range(part * size, (part + 1) * size))}) for part in range(parts)]
+    evaluation = Evaluation(network.plan, data("xor"), network)
+    assert flow_record(evaluation, module_steps(network), factors, 100).effect.shape == (parts, examples)
 
 
 def test_declared_factors_come_before_inputs() -> None:

@@ -18,6 +18,8 @@ from nasmod.measures.objective import Direction
 from nasmod.measures.roles import Roles
 
 if TYPE_CHECKING:  # measures of records need no torch
+    from torch import Tensor
+
     from nasmod.data import Dataset
     from nasmod.networks import Network, Plan
 
@@ -85,7 +87,8 @@ class Evaluation:
     """What is measured: a plan, its network (None before training) and the data; outputs are computed once a split.
 
     `seed` feeds the generators of measures that resample. The test split is looked at only `with_test`. `flops` are
-    those of the plan where they were counted before, None where they are still to be counted.
+    those of the plan and `validation_outputs` those of the network, (N, outputs) by name, where they are known already;
+    None where they are still to be computed.
     """
 
     plan: Plan
@@ -95,6 +98,7 @@ class Evaluation:
     seed: int = 0
     with_test: bool = False
     flops: int | None = None
+    validation_outputs: Mapping[str, Tensor] | None = None
     _outputs: dict[str, tuple[Arrays, Arrays]] = field(default_factory=dict, repr=False)
 
     @property
@@ -114,9 +118,11 @@ class Evaluation:
 
         if split not in self._outputs:
             data = self.dataset.split(split)
-            outputs = evaluate(self.trained, data, self.dataset.task, self.device)
+            outputs = self.validation_outputs if split == "validation" else None
+            if outputs is None:
+                outputs = evaluate(self.trained, data, self.dataset.task, self.device)
             targets = {name: np.asarray(data.targets[name]) for name in outputs}
-            self._outputs[split] = {name: tensor.numpy() for name, tensor in outputs.items()}, targets
+            self._outputs[split] = {name: tensor.float().cpu().numpy() for name, tensor in outputs.items()}, targets
         return self._outputs[split]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel
+from torch import Tensor
 
 from nasmod.data import Dataset
 from nasmod.measures.measure import Evaluation, Measured, measure_all
@@ -61,9 +62,19 @@ def train_and_measure(
     network.normalise(dataset.normalisation)
     if prepare is not None:
         prepare(network)
-    result = train(network, dataset, settings, seed, on_epoch or _go_on, penalty, device=device, checkpoint=checkpoint)
+    outputs: Mapping[str, Tensor] | None = None  # of the last epoch; None where a checkpoint leaves none to train
+
+    def told(epoch: Epoch) -> str | None:
+        nonlocal outputs
+        outputs = epoch.validation_outputs
+        return None if on_epoch is None else on_epoch(epoch)
+
+    result = train(network, dataset, settings, seed, told, penalty, device=device, checkpoint=checkpoint)
     if result.stopped is None:
-        known = known.joined(measure_network(network, dataset, measures, seed, device=device, with_test=True))
+        found = measure_network(
+            network, dataset, measures, seed, device=device, with_test=True, validation_outputs=outputs
+        )
+        known = known.joined(found)
     return Trained(network, result, known)
 
 
@@ -74,13 +85,26 @@ def measure_plan(plan: Plan, dataset: Dataset, measures: Measures, seed: int, *,
 
 
 def measure_network(
-    network: Network, dataset: Dataset, measures: Measures, seed: int, *, device: str = "cpu", with_test: bool = False
+    network: Network,
+    dataset: Dataset,
+    measures: Measures,
+    seed: int,
+    *,
+    device: str = "cpu",
+    with_test: bool = False,
+    validation_outputs: Mapping[str, Tensor] | None = None,
 ) -> Measured:
-    """The measures that need a trained network; `seed` is that of its training."""
-    place = str(device_for(device))
-    evaluation = Evaluation(network.plan, dataset, network, place, seed=derive(seed, "measures"), with_test=with_test)
+    """The measures that need a trained network; `seed` is that of its training.
+
+    `validation_outputs` are those of the network on the validation split where they are known: an `Epoch` has them.
+    """
+    evaluation = Evaluation(
+        network.plan,
+        dataset,
+        network,
+        str(device_for(device)),
+        seed=derive(seed, "measures"),
+        with_test=with_test,
+        validation_outputs=validation_outputs,
+    )
     return measure_all(measures, evaluation, cheap=False)
-
-
-def _go_on(epoch: Epoch) -> None:
-    """No reason to stop."""

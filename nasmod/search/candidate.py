@@ -16,13 +16,13 @@ from nasmod import registry
 from nasmod.errors import ArtifactError, StorageError, StorageFullError
 from nasmod.measures import Measured
 from nasmod.measures.roles import to_json
-from nasmod.measures.trained import Trained, measure_network, measure_plan, train_and_measure
+from nasmod.measures.trained import Measures, Trained, measure_network, measure_plan, train_and_measure
 from nasmod.networks import Network
 from nasmod.search.asking import Asked
 from nasmod.search.context import Context
 from nasmod.search.stopping import StoppingRule
 from nasmod.search.stopping import make as make_rule
-from nasmod.study import Database, RungResult, candidates
+from nasmod.study import Database, RungResult, Study, candidates
 from nasmod.study.candidates import Claim, ClaimLost
 from nasmod.training import Epoch, TrainingFailed, TrainingSettings, derive, save_weights, why_failed
 
@@ -196,13 +196,15 @@ class CandidateTraining:
     def _rung_result(self, epoch: Epoch) -> RungResult:
         """What is compared at a rung: of the measures those that the objective speaks of, without the test split."""
         assert isinstance(epoch.network, Network)
-        objective, dataset = self.context.objective, self.context.dataset
-        chosen = {
-            name: given
-            for name, given in self.context.study.measures.items()
-            if objective.wanted & registry.resolve("measure", name).directions.keys()
-        }
-        found = measure_network(epoch.network, dataset, chosen, self.seed, device=self.device)
+        objective, chosen = self.context.objective, measures_at_rungs(self.context.study)
+        found = measure_network(
+            epoch.network,
+            self.context.dataset,
+            chosen,
+            self.seed,
+            device=self.device,
+            validation_outputs=epoch.validation_outputs,
+        )
         self.at_rung = self.known.joined(found)
         values, errors, _ = self.at_rung
         return RungResult(
@@ -212,6 +214,15 @@ class CandidateTraining:
             values=tuple(objective.values(values)),
             errors=tuple(errors.get(name, 0.0) for name in objective.directions) if objective.mode == "pareto" else (),
         )
+
+
+def measures_at_rungs(study: Study) -> Measures:
+    """Those of a study's measures that its objective speaks of, with their settings."""
+    return {
+        name: given
+        for name, given in study.measures.items()
+        if study.objective.wanted & registry.resolve("measure", name).directions.keys()
+    }
 
 
 def _device_name(device: str) -> str:

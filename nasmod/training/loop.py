@@ -152,6 +152,7 @@ def _train(
                     learning_rate=rate,
                     seconds=seconds,
                     curve=tuple(curve),
+                    validation_outputs=predicted,
                     state=partial(save_checkpoint, network, optimizer, number, curve),
                 )
             )

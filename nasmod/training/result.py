@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 class TrainingFailed(Exception):  # noqa: N818  it names what happened; a candidate that fails is no user's mistake
@@ -34,7 +34,8 @@ class Epoch:
     """One epoch that is done. `validation_accuracy` is the share of right answers, or R² of a regression.
 
     `seconds` is its training and validation, without what `on_epoch` does. `curve` holds one row per epoch so far,
-    this one included. ``state()`` gives the checkpoint to go on from: call it inside `on_epoch`, later it would tell
+    this one included. `validation_outputs` are those of the network now, (N, n) by name, on the device of the training.
+    ``state()`` gives the checkpoint to go on from: call it inside `on_epoch`, later it would tell
     of a later epoch.
     """
 
@@ -46,6 +47,7 @@ class Epoch:
     learning_rate: float  # of its last step
     seconds: float
     curve: tuple[dict[str, float], ...]
+    validation_outputs: Mapping[str, Tensor]
     state: Callable[[], bytes]
 
 

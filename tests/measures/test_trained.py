@@ -113,6 +113,16 @@ def test_flops_that_are_known_are_not_counted(planned: Plan, few: Dataset, monke
     assert given == counted
 
 
+def test_validation_outputs_of_an_epoch_are_those_that_would_be_computed(planned: Plan, few: Dataset) -> None:
+    """A rung and the end of a training are measured without a pass over the validation split."""
+    epochs = []
+    found = train_and_measure(planned, few, SETTINGS, {}, 7, on_epoch=epochs.append)
+    known = measure_network(found.network, few, {"accuracy": {}}, 7, validation_outputs=epochs[-1].validation_outputs)
+    assert known == measure_network(found.network, few, {"accuracy": {}}, 7)
+    silent = {name: torch.zeros_like(outputs) for name, outputs in epochs[-1].validation_outputs.items()}
+    assert measure_network(found.network, few, {"accuracy": {}}, 7, validation_outputs=silent) != known
+
+
 def test_the_network_is_prepared_once_built_and_normalised_and_not_yet_trained(
     trained: Trained, planned: Plan, few: Dataset
 ) -> None:

@@ -232,9 +232,9 @@ def _distances(
 
 def _shares(record: FlowRecord, weights: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """F (R, K, n) and which factors count (R, K), for each of R weightings (R, N) of the examples."""
-    effect, through, around = (
-        np.tensordot(weights, found, (1, -1)) for found in (record.effect, record.through, record.around)
-    )
+    effect = np.einsum("rn,kn->rk", weights, record.effect)
+    through = np.einsum("rn,kin->rki", weights, record.through)
+    around = np.einsum("rn,kin->rki", weights, record.around)
     counts = effect >= SMALLEST_EFFECT * effect.max(-1, keepdims=True)
     counts &= effect > 0
     whole = np.where(effect > 0, effect, 1)[..., None]

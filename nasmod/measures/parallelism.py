@@ -56,7 +56,7 @@ class LesionRecord:
     Pairs are in the order of `itertools.combinations`.
     """
 
-    prior: Floats  # (N,) loss of who knows only how common each target is
+    prior: Floats  # (N,) loss of an answer that knows only how common each target is
     loss: Floats  # (N,) of the whole network, refitted
     lesioned: Floats  # (n, N) after losing each module, refitted
     squares: Floats  # (n, P) ||d_i||²

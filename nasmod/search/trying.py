@@ -80,7 +80,7 @@ def try_topologies(
     if seeds < 1:
         raise StudyError(f"A topology is tried with at least 1 seed, not {seeds}.")
     read = [(None, given) if isinstance(given, Topology) else (str(given), _read(Path(given))) for given in topologies]
-    permit(study, None, allow=True)  # who tries a study trusts what it names
+    permit(study, None, allow=True)  # a person that tries a study trusts what it names
     load_plugins(study)
     context = bring_to_life(study)
     checked = [(file, _checked(context, topology, file or "The topology")) for file, topology in read]

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 import nasmod
-from nasmod import cli
+from nasmod import cli, registry
 from nasmod.errors import StudyError, TopologyError
 from nasmod.measures.roles import to_json
 from nasmod.modules import check_params
@@ -81,10 +81,11 @@ GOOD = text(X, DENSE, Y)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with a study and a topology."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a study and a topology; what its plugin registers is forgotten afterwards."""
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     (tmp_path / "small.toml").write_text(STUDY)
-    (tmp_path / "odd.py").write_text(PLUGIN)
+    (tmp_path / "odd.py").write_text(PLUGIN + f"# {tmp_path}\n")  # content that was loaded once is not loaded again
     (tmp_path / "mine.json").write_text(GOOD)
     return tmp_path
 

@@ -35,7 +35,7 @@ from benchmarks.truth.predicting import REPAIRS
 from benchmarks.truth.repair import repairs
 from benchmarks.truth.tables import markdown
 from benchmarks.truth.training import SETTINGS, tensors, train_one
-from benchmarks.truth.wirings import by_hand
+from benchmarks.truth.wirings import by_hand, wiring
 from benchmarks.truth.worlds import TASKS, World, world
 from nasmod import registry
 from nasmod.measures.trained import measure_network
@@ -136,20 +136,6 @@ def _proposed(
             return topology
 
 
-def wiring(network: Network) -> str:
-    """What reads what, width and depth of each module: ``m1:16(a) m2:8x2(m1, b) y(m2)`` (depth 1 is not said)."""
-    steps = network.plan.steps
-    names = [step.name.replace("dense_", "m") for step in steps]
-    said = []
-    for name, step in zip(names, steps, strict=True):
-        params, depth = step.node.params, step.node.params.get("depth", 1)
-        size = f":{params['width']}" if step.node.is_module else ""
-        size += f"x{depth}" if depth != 1 else ""
-        if step.sources:
-            said.append(f"{name}{size}({', '.join(names[source] for source in step.sources)})")
-    return " ".join(said)
-
-
 def searched(task: World, steps: int) -> dict[str, Any]:
     """The true wiring, the search, and the local repair of the best found beside that of the truth."""
     topology = by_hand(task.dataset, "true", flops=FLOPS)
@@ -164,7 +150,7 @@ def searched(task: World, steps: int) -> dict[str, Any]:
     for found in best_of(accepted, BEST):
         own = local_repair(found.measured.network, task)
         row = {
-            "wiring": wiring(found.measured.network),
+            "wiring": wiring(found.topology),
             "step": found.step,
             "flops": found.flops,
             "accuracy": found.measured.accuracy,

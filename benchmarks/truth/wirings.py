@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from nasmod.data import Dataset
 from nasmod.networks import count_flops, plan
+from nasmod.report.drawing import node_names
 from nasmod.topology import Node, Topology, random_edges
 
 FLOPS = 5_000
@@ -84,6 +85,20 @@ def by_hand(dataset: Dataset, name: str, flops: int = FLOPS, kind: str = "dense"
         return Topology(tuple(nodes))
 
     return _widest(dataset, of_width, flops)
+
+
+def wiring(topology: Topology) -> str:
+    """What reads what, width and depth of each module: ``m1:16(a) m2:8x2(m1, b) y(m2)`` (depth 1 is not said)."""
+    nodes = topology.nodes
+    names = [name.replace("dense_", "m") for name in node_names(nodes)]
+    said = []
+    for name, node in zip(names, nodes, strict=True):
+        depth = node.params.get("depth", 1)
+        size = f":{node.params['width']}" if node.is_module else ""
+        size += f"x{depth}" if depth != 1 else ""
+        if node.inputs:
+            said.append(f"{name}{size}({', '.join(names[source] for source in node.inputs)})")
+    return " ".join(said)
 
 
 def at_random(dataset: Dataset, count: int, seed: int = 0, flops: int = FLOPS) -> list[Topology]:

@@ -23,9 +23,10 @@ import torch
 from nasmod.data import Dataset, load_dataset
 from nasmod.measures import Evaluation, Value
 from nasmod.measures.parallelism import Parallelism, ParallelismSettings, necessity
+from nasmod.measures.trained import train_and_measure
 from nasmod.networks import Network, Plan, build, plan
 from nasmod.topology import Node, Topology
-from nasmod.training import TrainingSettings, train
+from nasmod.training import TrainingSettings
 
 TABLE = Path(__file__).with_suffix(".md")
 Edges = set[tuple[int, int]]
@@ -123,9 +124,8 @@ def made(topology: Topology, dataset: Dataset, seed: int) -> Network:
 
 def trained(topology: Topology, dataset: Dataset, training: TrainingSettings, seed: int) -> Network:
     """A network after its training."""
-    network = made(topology, dataset, seed)
-    train(network, dataset, training, seed, on_epoch=lambda epoch: None)
-    return network
+    found = plan(topology, dataset.inputs, dataset.output_shapes)
+    return train_and_measure(found, dataset, training, {}, seed).network
 
 
 @torch.no_grad()

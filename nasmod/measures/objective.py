@@ -64,10 +64,17 @@ class Objective(BaseModel):
         return frozenset({"skill", self.modularity, "flops", *self.floors, *self.directions})
 
     def values(self, measures: Mapping[str, float]) -> tuple[float, ...]:
-        """What an optimiser is told: the score, or in mode ``pareto`` one value a direction (undefined counts 0)."""
+        """What an optimiser is told: the score, or in mode ``pareto`` one value a direction.
+
+        An undefined value (missing or NaN) is the worst there can be: infinity, with the direction's sign.
+
+        >>> objective = Objective(flops_budget=9, mode="pareto", directions={"r2": "maximize", "latency": "minimize"})
+        >>> objective.values({"r2": 0.5}), objective.values({"latency": 0.1})
+        ((0.5, inf), (-inf, 0.1))
+        """
         if self.mode == "combined":
             return (self.score(measures),)
-        return tuple(_defined(measures.get(name)) for name in self.directions)
+        return tuple(_or_worst(measures.get(name), direction) for name, direction in self.directions.items())
 
     def cheapness(self, flops: float) -> float:
         """c in [0, 1]: 0 at the FLOPs budget, 1 at a hundredth of it and below, by the logarithm in between."""
@@ -144,6 +151,12 @@ class Objective(BaseModel):
 
     def _most(self) -> float:
         return 1 + (self.modularity_weight + self.flops_weight)  # brackets as in the gain: the best scores 1.0
+
+
+def _or_worst(value: float | None, direction: Direction) -> float:
+    if value is None or math.isnan(value):
+        return -math.inf if direction == "maximize" else math.inf
+    return value
 
 
 def _defined(value: float | None) -> float:

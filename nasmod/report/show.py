@@ -69,8 +69,9 @@ def origin(record: Record, records: Sequence[Record]) -> str:
 def _headline(record: Record, objective: Objective) -> Text:
     text = Text(f"{record.label}  ", "bold")
     text.append(f"{record.state}, score {score_of(record, objective)}", "not bold")
-    if record.repeats > 1:
-        text.append(f", mean of {record.repeats} trainings", "not bold")
+    if record.repeats:
+        trainings = "trainings" if record.repeats > 1 else "training"
+        text.append(f", mean of {record.repeats} {trainings} with other seeds", "not bold")
     if record.seconds is not None:
         text.append(f", trained in {seconds(record.seconds)}", "not bold")
     return text.append(f"\nkey {record.key}", "not bold dim")

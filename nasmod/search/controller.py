@@ -226,7 +226,7 @@ class Controller:
         """Have the best few trained again with other seeds; what was filed before is known and not filed again."""
         study = self.study.study
         for record in records.finalists(self.reader.read(), study.objective, study.finalists):
-            for repeat in range(1, study.repeats):
+            for repeat in range(1, study.repeats + 1):
                 key = candidate_key(record.proposal.topology, record.proposal.settings, repeat)
                 origin = {**record.proposal.origin, "repeat_of": record.key, "repeat": repeat}
                 proposal = dataclasses.replace(record.proposal, origin=origin)

@@ -78,7 +78,7 @@ class Study(BaseModel):
     finalists: int = Field(
         3, strict=True, ge=0, description="how many of the best are trained again with other seeds at the end"
     )
-    repeats: int = Field(3, strict=True, ge=1, description="how often each finalist is trained in all")
+    repeats: int = Field(3, strict=True, ge=1, description="how often each finalist is trained again: its figures come from these alone")
     factors: dict[str, DeclaredFactor] = Field(
         {}, description="the parts of the work that modularity speaks of; without them they are found in the data"
     )

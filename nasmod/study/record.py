@@ -106,9 +106,9 @@ def _none() -> None:
 class Record:
     """Everything known of one candidate. `number` is its Optuna trial's, None before it is claimed or if it has none.
 
-    After finalists were repeated, `measures` are means over the `repeats` trainings and `standard_errors` those of the
-    mean. `curve` holds one mapping an epoch. `roles` say what each module does, in the first training: modules of two
-    trainings may swap parts.
+    After finalists were repeated, `measures` are means over the `repeats` trainings with seeds that the search has not
+    seen, and `standard_errors` those of the mean; `curve`, `roles` and `weights` remain those of the search's own
+    training (modules of two trainings may swap parts). `curve` holds one mapping an epoch.
 
     A record that was read from a database (`Record.stored`) parses its JSON when one of its fields is first asked for:
     of ten thousand records most are asked for their state and score alone.
@@ -126,7 +126,7 @@ class Record:
     weights: str | None
     role: Role = "search"
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    repeats: int = 1
+    repeats: int = 0
     worker: str | None = None
     seconds: float | None = field(default_factory=_none)
     attempts: int = 0

@@ -88,7 +88,10 @@ def read_records(stored: StoredStudy) -> list[Record]:
 
 
 def with_repeats(records: Iterable[Record], objective: Objective) -> list[Record]:
-    """Search and reference records, the finished repeats of each folded in as means with their standard errors."""
+    """Search and reference records; one that was repeated has the means of its finished repeats, with standard errors.
+
+    The training that made a candidate a finalist is not among them: of many it was lucky.
+    """
     repeats: dict[str, list[Record]] = {}
     others = []
     for record in records:
@@ -96,7 +99,7 @@ def with_repeats(records: Iterable[Record], objective: Objective) -> list[Record
             others.append(record)
         elif record.state == "finished":
             repeats.setdefault(str(record.proposal.origin["repeat_of"]), []).append(record)
-    return [_mean([record, *repeats[record.key]], objective) if record.key in repeats else record for record in others]
+    return [_mean(record, repeats[record.key], objective) if record.key in repeats else record for record in others]
 
 
 def ranked(records: Iterable[Record], objective: Objective) -> list[Record]:
@@ -109,7 +112,7 @@ def ranked(records: Iterable[Record], objective: Objective) -> list[Record]:
         for record in with_repeats(records, objective)
         if record.role == "search" and record.state == "finished" and objective.feasible(record.measures, finished=True)
     ]
-    return sorted(rows, key=lambda record: (record.repeats == 1, -(record.score or 0.0), record.id))
+    return sorted(rows, key=lambda record: (record.repeats == 0, -(record.score or 0.0), record.id))
 
 
 def finalists(records: Iterable[Record], objective: Objective, count: int) -> list[Record]:
@@ -210,9 +213,8 @@ def _in_parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
         yield ids[start : start + AT_ONCE]
 
 
-def _mean(trainings: Sequence[Record], objective: Objective) -> Record:
-    """One record of several trainings of one candidate: means, and the standard error of each mean."""
-    first = trainings[0]
+def _mean(first: Record, trainings: Sequence[Record], objective: Objective) -> Record:
+    """The record with the means of its repeats, and the standard error of each mean."""
     found = mean_of([Measured(dict(record.measures), dict(record.standard_errors)) for record in trainings])
     score = objective.score(found.values) if "flops" in found.values else first.score
     return replace(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,8 +31,8 @@ def test_given_rungs_are_kept_before_the_last_epoch():
     assert Halving(HalvingSettings(rungs=(1, 4, 9)), COMBINED).rungs(9) == (1, 4)
 
 
-def test_the_first_rung_keeps_half_and_later_ones_a_third():
-    rule = Halving(HalvingSettings(), COMBINED)
+def test_each_rung_keeps_its_share():
+    rule = Halving(HalvingSettings(first_share=0.5), COMBINED)
     others = [at(score / 10) for score in (1, 2, 3, 4, 6)]
     assert rule.decide([at(0.5)], others) is None  # second of six, half go on
     assert rule.decide([at(0.25)], others) is not None  # fourth of six
@@ -38,12 +40,18 @@ def test_the_first_rung_keeps_half_and_later_ones_a_third():
     assert rule.decide([at(0.9), at(0.5, epoch=3)], others) is None
 
 
-@given(st.lists(st.floats(0, 1), min_size=3, max_size=30), st.floats(0, 1), st.floats(0, 0.3))
-def test_whoever_is_within_one_standard_error_of_the_cut_goes_on(scores, own, error):
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=40), st.floats(0, 1), st.floats(0, 0.3))
+def test_what_is_among_the_best_third_of_the_latest_goes_on(scores, own, error):
     rule = Halving(HalvingSettings(), COMBINED)
-    cut = sorted([*scores, own], reverse=True)[(len(scores) + 2) // 2 - 1]
+    latest = [*scores[:23], own]  # the newest come first
+    better = sum(score > own for score in latest)
     reason = rule.decide([at(own, error)], [at(score) for score in scores])
-    assert (reason is None) == (own + error >= cut)
+    assert (reason is None) == (better < math.ceil(len(latest) / 3))
+
+
+def test_what_came_long_ago_is_no_rival():
+    rule = Halving(HalvingSettings(latest=4), COMBINED)
+    assert rule.decide([at(0.5)], [at(0.1), at(0.2), at(0.3), *[at(0.9)] * 20]) is None
 
 
 def test_nobody_is_stopped_before_enough_have_come():
@@ -52,11 +60,11 @@ def test_nobody_is_stopped_before_enough_have_come():
 
 def test_a_stop_says_why():
     reason = Halving(HalvingSettings(), COMBINED).decide([at(0.1, 0.01, 3)], [at(0.9)] * 3)
-    assert reason == "stopped at epoch 3: score 0.100 ± 0.010 is under 0.900, which the best 2 of 4 reached there"
+    assert reason == "stopped at epoch 3: score 0.100 is under 0.900, which the best 2 of the latest 4 reached there"
 
 
 def test_with_several_directions_rank_decides_and_crowding_breaks_ties():
-    rule = Halving(HalvingSettings(), PARETO)
+    rule = Halving(HalvingSettings(first_share=0.5), PARETO)
     others = [at(0, values=(0.9, 50.0)), at(0, values=(0.5, 10.0)), at(0, values=(0.4, 60.0))]
     assert rule.decide([at(0, values=(0.7, 20.0))], others[:2] + [at(0, values=(0.1, 90.0))] * 3) is None
     reason = rule.decide([at(0, values=(0.3, 70.0))], others)

@@ -40,11 +40,12 @@ def record(number: int, skill: float, role: str = "search", state: str = "finish
     )
 
 
-def test_repeats_are_folded_in_as_means_with_their_standard_error():
+def test_a_finalist_has_the_means_of_its_repeats_alone_with_their_standard_error():
     rows = [
-        record(0, 0.9),
+        record(0, 0.99),  # the lucky training that made it a finalist
         record(1, 0.7, "repeat", repeat_of="search0"),
         record(2, 0.8, "repeat", repeat_of="search0"),
+        record(3, 0.9, "repeat", repeat_of="search0"),
     ]
     (mean,) = reading.with_repeats(rows, OBJECTIVE)
     assert mean.repeats == 3
@@ -64,13 +65,14 @@ def test_repeats_are_folded_in_as_means_with_their_standard_error():
     ],
 )
 def test_what_is_not_finite_in_one_training_has_a_mean_and_no_standard_error(values: list[float], mean: float):
-    rows = [record(0, 0.9), record(1, 0.7, "repeat", repeat_of="search0"), record(2, 0.5)]
+    repeats = [record(number, 0.9 - number / 10, "repeat", repeat_of="search0") for number in range(2)]
     for index, value in enumerate(values):
-        rows[index] = replace(rows[index], measures={**rows[index].measures, "test_loss": value})
+        repeats[index] = replace(repeats[index], measures={**repeats[index].measures, "test_loss": value})
+    rows = [record(0, 0.9), *repeats, record(2, 0.5)]
     folded = reading.with_repeats(rows, OBJECTIVE)[0]
     assert folded.measures["test_loss"] == pytest.approx(mean, nan_ok=True)
     assert "test_loss" not in folded.standard_errors
-    assert folded.standard_errors["skill"] == pytest.approx(0.1)
+    assert folded.standard_errors["skill"] == pytest.approx(0.05)
     assert [found.number for found in reading.ranked(rows, OBJECTIVE)] == [0, 2]
     assert [found.number for found in reading.worth_keeping(rows, OBJECTIVE, 1)] == [0, 0]
     assert reading.dataframe([folded])["test_loss"][0] == pytest.approx(mean, nan_ok=True)

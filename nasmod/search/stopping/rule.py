@@ -28,7 +28,10 @@ class StoppingRule(Protocol):
         """Epochs, ascending and before the last, at which candidates are compared."""
 
     def decide(self, curve: Sequence[RungResult], results: Sequence[RungResult]) -> str | None:
-        """Why to stop, or None. `curve`: the candidate's own rungs so far; `results`: the others' at the last one."""
+        """Why to stop, or None.
+
+        `curve`: the candidate's own rungs so far; `results`: those of others at the last one, the newest first.
+        """
 
 
 def make(study: Study) -> StoppingRule:

@@ -8,7 +8,9 @@ ensemble and of the monolith by two standard errors of the difference; 7 of 10 a
 
 Prints a line a study seed, a table, and one line of JSON last; exit code 1 when too few hold.
 
-    python -m benchmarks.pairs [--seeds 0 1 2 3 4 5 6 7 8 9]
+The simple wirings with which a study opens hold the true decomposition: `--without-references` leaves them out.
+
+    python -m benchmarks.pairs [--seeds 0 1 2 3 4 5 6 7 8 9] [--without-references]
 """
 
 from __future__ import annotations
@@ -144,10 +146,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)), help="of the studies")
     parser.add_argument("--trials", type=int, help="candidates a study trains; by default the packaged number")
+    parser.add_argument("--without-references", action="store_true", help="without the simple wirings at the start")
     chosen = parser.parse_args()
 
     rows = []
-    packaged = read("pairs", trials=chosen.trials)
+    packaged = read("pairs", trials=chosen.trials).model_copy(update={"references": not chosen.without_references})
     with TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(2) as pool:
         for seed in chosen.seeds:
             study = packaged.model_copy(update={"seed": seed, "name": f"pairs-{seed}"})
@@ -163,6 +166,7 @@ def main() -> int:
         "modularity": fmean(row.found.modularity for row in rows),
         "by hand": {name: fmean(row.by_hand[name].accuracy for row in rows) for name in BY_HAND},
         "search_seconds": median(row.search_seconds for row in rows),
+        "references": packaged.references,
         "conditions": f"{packaged.trials} candidates, 2 workers, torch {torch.__version__}, {platform.machine()}",
     }
     print(json.dumps(result))

@@ -296,8 +296,8 @@ class SearchStudy:
         return reading.ranked(self._reader.read(), self.study.objective)[:n]
 
     def references(self) -> list[Record]:
-        """The trained references at equal FLOPs: monolith, chain, parallel ensemble; for several inputs towers too."""
-        return [record for record in self.records() if record.role == "reference" and record.state == "finished"]
+        """The best of each simple wiring with which the study opened: monolith, towers, chain, parallel modules."""
+        return reading.references(self._reader.read(), self.study.objective)
 
     def records(self) -> list[Record]:
         """Every candidate and reference in the order they were filed; repeats are folded into means."""

@@ -50,28 +50,26 @@ def study_file(folder: Path, name: str = "small", text: str = STUDY) -> Path:
 
 
 def filled_study(folder: Path, name: str = "small") -> StoredStudy:
-    """A study in ``folder/runs/NAME.db``: one reference, four finished, one stopped, one failed, one queued; ended."""
+    """A study in ``folder/runs/NAME.db``: four finished (the first a reference), one stopped, failed, queued; ended."""
     torch.set_num_threads(1)  # as a worker does: small networks gain nothing from more
     study = read(study_file(folder, name))
     context = bring_to_life(study)
     database = Database.create(str(folder / "runs" / f"{name}.db"))
     stored = create_or_join(database, study, context.dataset.fingerprint, versions())
-    reference = references(context)[0]
-    candidates.propose(database, stored.id, "0" * 64, reference, {}, role="reference")
     generator = random.Random(3)
     filed: list[Proposal] = []
+    proposal = references(context)[0]
     while len(filed) < FINISHED + 3:
+        key = candidate_key(proposal.topology, proposal.settings)
+        parameters = context.space.encode(proposal.topology, proposal.settings)
+        if context.violation(proposal) is None and candidates.propose(database, stored.id, key, proposal, parameters):
+            filed.append(proposal)
         topology, settings = context.space.random(generator)
-        parent = candidate_key(filed[0].topology, filed[0].settings) if filed else None
+        parent = candidate_key(filed[0].topology, filed[0].settings)
         origin = {"strategy": "random", "why": "drawn for a test"}
         proposal = context.counted(Proposal(topology, settings, parent, origin))
-        if context.violation(proposal) is not None:
-            continue
-        key = candidate_key(topology, settings)
-        if candidates.propose(database, stored.id, key, proposal, context.space.encode(topology, settings)):
-            filed.append(proposal)
-    assert not candidates.propose(database, stored.id, key, proposal, {})  # a duplicate, counted
-    for _ in range(FINISHED):
+    assert not candidates.propose(database, stored.id, key, filed[-1], {})  # a duplicate, counted
+    for _ in range(FINISHED - 1):
         _train(context, stored)
     _stop(context, stored)
     _fail(context, stored)

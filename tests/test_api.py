@@ -23,15 +23,15 @@ def test_a_study_tells_what_it_found(study: SearchStudy) -> None:
     assert study.status().trained == 5
     assert study.best == study.top()[0] == study.top(1)[0]
     assert study.best in study.front()
-    assert [record.label for record in study.references()] == ["monolith"]
+    assert [record.reference for record in study.references()] == ["monolith"]
     assert study.record(study.best.number) == study.record(study.best.key) == study.best
-    assert len(study.records()) == 8
+    assert len(study.records()) == 7
     assert "5 of 6 trained" in repr(study)
 
 
 def test_a_data_frame_has_one_row_a_record(study: SearchStudy) -> None:
     frame = study.dataframe()
-    assert len(frame) == 8
+    assert len(frame) == 7
     assert {"number", "score", "accuracy", "accuracy_se", "modularity", "reason"} <= set(frame.columns)
 
 

@@ -17,7 +17,7 @@ from nasmod.measures.objective import Objective
 from nasmod.report.figures import main_measure, measure, seconds
 from nasmod.report.tables import modules_of, score_of
 from nasmod.study import records as reading
-from nasmod.study.record import ENDED, Record
+from nasmod.study.record import Record
 
 if TYPE_CHECKING:
     from nasmod.search.run import Progress
@@ -104,9 +104,8 @@ class ProgressView:
 
     def _counts(self, progress: Progress) -> str:
         status = progress.status
-        references = [record for record in progress.records if record.role == "reference"]
-        trained = sum(record.state in ENDED for record in references)
-        parts = [f"training the references first, {trained} of {len(references)}"] if trained < len(references) else []
+        opening = status.state == "searching" and all(record.reference for record in progress.records)
+        parts = ["training simple wirings first"] if opening else []
         parts += [f"{status.running} running", f"front of {self._judge(progress.records)[2]}"]
         parts += [f"{status.stopped} stopped early", f"{status.duplicates} duplicates"]
         if status.failed:

@@ -59,6 +59,8 @@ def origin(record: Record, records: Sequence[Record]) -> str:
     came = record.proposal.origin
     if record.role == "reference":
         return "from: a reference, trained outside the budget"
+    if record.reference:
+        return f"from: the simple wirings with which the study opened: {came.get('why', record.reference)}"
     parent = next((other.label for other in records if other.key == record.proposal.parent), None)
     text = f"from: {came.get('strategy', 'unknown')}"
     if why := came.get("why"):

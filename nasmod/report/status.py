@@ -36,7 +36,8 @@ def status_lines(found: Overview, storage: str, factors: Factors | None = None) 
     yield f"  {status.trained} of {status.budget} trained: {status.finished} finished, {status.stopped} stopped early"
     yield f"  {status.running} running, {status.queued} queued, {status.failed} failed"
     yield f"  {status.proposals} proposals: {status.duplicates} duplicates, {status.infeasible} over the FLOPs budget"
-    yield f"  {status.references} references and {status.repeats} repeats trained beside"
+    beside = f"{status.references} references and " if status.references else ""
+    yield f"  {beside}{status.repeats} repeats trained beside"
     yield f"  searched {seconds(status.seconds)}{_pace(found)}, in {storage}"
     yield from factors_lines(factors)
     if found.at_work:

@@ -1,7 +1,8 @@
-"""Candidates in a table: best first with standard errors, the references beside them."""
+"""Candidates in a table: best first with standard errors, the simple wirings beside them, what the search gained."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -21,13 +22,15 @@ def top_view(
     objective: Objective,
     finished: int,
 ) -> Iterator[Table | str]:
-    """The best by score with the whole front and the references, and why there are none of a sort.
+    """The best by score with the whole front and the references, what was gained, and why there are none of a sort.
 
     `finished` is how many candidates ran to their end, those that an objective's floors rule out included.
     """
     shown = with_front(best, front)
     if shown or references:
         yield top_table(shown, front, references, objective)
+    if best and references:
+        yield gain_line(best[0], references, objective)
     if not finished:
         yield "No candidate has finished."
     elif not shown:
@@ -53,9 +56,24 @@ def top_table(
     for number, record in enumerate(shown):
         if number == len(records) and records:
             table.add_section()
+        below = number >= len(records)
         label = f"★ {record.label}" if record.key in on_front else record.label
-        table.add_row(*row(label, record, columns, objective), style="" if record.role == "search" else "dim")
+        label = (record.reference or record.label) if below else label
+        table.add_row(*row(label, record, columns, objective), style="dim" if below else "")
     return table
+
+
+def gain_line(best: Record, references: Sequence[Record], objective: Objective) -> str:
+    """What the search found beyond the simple wirings with which the study opened: scores, with standard errors."""
+    simple = max(references, key=lambda record: (record.repeats > 0, record.score or 0.0))
+    named = f"{simple.label}: {simple.proposal.origin.get('why', simple.reference)}"
+    if best.key == simple.key:
+        return f"The search found nothing better than a simple wiring, {named}."
+    gain = (best.score or 0.0) - (simple.score or 0.0)
+    errors = [objective.standard_error(record.measures, record.standard_errors) for record in (best, simple)]
+    trainings = " (single trainings, of which the best is lucky)" if not (best.repeats and simple.repeats) else ""
+    shown = figure("score", gain, math.hypot(*errors))
+    return f"The search gained {shown}{trainings} over the best simple wiring, {named}."
 
 
 def columns_of(records: Sequence[Record], objective: Objective) -> dict[str, str]:

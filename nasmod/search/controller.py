@@ -55,6 +55,7 @@ class Controller:
         self.beaten_at = time.monotonic()
         self._exhausted: str | None = None
         self._listed: list[tuple[str, Proposal]] | None = None
+        self._references: dict[str, Proposal] | None = None
         self._swept_at = 0
         self._draws = 0  # in a row that brought no new candidate
         self._blind: dict[int, tuple[Record, Record]] = {}  # id -> a record, and what a strategy may see of it
@@ -111,7 +112,6 @@ class Controller:
             self.beaten_at = now
             if self.holds_lease:
                 self._sweep_artifacts()
-                self._file_references()
         return self.holds_lease
 
     def _sweep(self) -> None:
@@ -164,7 +164,9 @@ class Controller:
             self._draws += 1
             proposals = stored.proposals(self.study)
             strategy = strategies.make(self.study.study, self.context.space, proposals)
-            if self._draws <= DRAWS_OF_THE_STRATEGY:
+            if (opening := self._next_reference(known, seen)) is not None:
+                proposal = opening
+            elif self._draws <= DRAWS_OF_THE_STRATEGY:
                 proposal = strategy.propose(blind, 1)[0]
             elif (listed := self._all_of_a_small_space()) is not None:
                 left = [proposal for key, proposal in listed if key not in seen]
@@ -186,6 +188,16 @@ class Controller:
                 self._draws = 0
                 return None
         return f"exhausted: {DRAWS_WITHOUT_A_NEW_ONE:,} proposals in a row brought no new candidate"
+
+    def _next_reference(self, known: Sequence[Record], seen: Set[str]) -> Proposal | None:
+        """The next simple wiring of those with which the study opens; None once as many candidates were filed."""
+        if not self.study.study.references:
+            return None
+        if self._references is None:
+            self._references = {candidate_key(p.topology, p.settings): p for p in references(self.context)}
+        if sum(record.role == "search" for record in known) >= len(self._references):
+            return None
+        return next((proposal for key, proposal in self._references.items() if key not in seen), None)
 
     def _without_test(self, known: Sequence[Record]) -> list[Record]:
         """What a strategy may see: nothing of the test split. Copies are kept as long as their records are."""
@@ -213,14 +225,6 @@ class Controller:
                 if self.context.violation(proposal) is None
             ]
         return self._listed
-
-    def _file_references(self) -> None:
-        if not self.study.study.references:
-            return
-        for proposal in references(self.context):
-            name = str(proposal.origin["reference"])
-            key = candidate_key(proposal.topology, {"reference": name})
-            candidates.propose(self.study.database, self.study.id, key, proposal, {}, "reference")
 
     def _file_repeats(self) -> None:
         """Have the best few trained again with other seeds; what was filed before is known and not filed again."""

@@ -1,141 +1,203 @@
-"""The references of a study at equal FLOPs: the monolith, the chain, the parallel ensemble; towers for several inputs.
+"""References: simple wirings that a person would try first, with which a study opens.
 
-They are trained outside the budget and shown beside every result: a search is worth what it finds beyond them.
+The monolith, chains, rows of equal parallel modules, and towers that fuse, in several sizes. They are ordinary
+candidates of the study, so that its search can end below none of them, and they are named beside what it found.
 """
 
 from __future__ import annotations
 
-import itertools
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
 
 from nasmod.errors import SpaceError
 from nasmod.modules import check_params
 from nasmod.modules import kind as kind_of
 from nasmod.search.context import Context
+from nasmod.space import Space
+from nasmod.space.distributions import Choice, Integer
+from nasmod.space.searched_kind import SearchedKind
+from nasmod.space.slot import Slot
 from nasmod.study import Proposal
-from nasmod.topology import Node, Parameter, Topology
+from nasmod.topology import Parameter
 
-LARGEST_SIZE = 2048
-Params = dict[str, Parameter]
-Reads = Sequence[tuple[int, ...]]  # what each module reads: the inputs are numbered first, then the modules
+SHARE_OF_TRIALS = 1 / 4  # at most, or little would be left to search
+MOST_SIZES = 9  # of a long range, spread on a log scale
+Edges = set[tuple[int | str, int | str]]
+Params = Mapping[str, Parameter]
 
 
 def references(context: Context) -> list[Proposal]:
-    """One proposal for each reference, as large as the study's FLOPs budget allows; none for a reference that is over
-    the budget at its smallest, or whose FLOPs cannot be counted.
+    """The references of a study, those that tell most first, at most a quarter of its trials.
 
-    All are of the space's first kind that has a size (of the first, if none has) with the middle of what the space
-    offers for it; its size alone is fitted, and all modules have the same.
+    Each wiring comes in the largest size that its FLOPs budget allows, then in the smallest, then in those between;
+    each size also with one other parameter at its largest (twice as deep, say). All modules of one are alike.
     """
-    found = _kind(context)
-    if found is None:
-        return []
-    kind, params, sizes = found
-    proposals = []
-    for name, reads in _wirings(len(context.dataset.inputs), context.study.modules_wanted).items():
-
-        def of_size(size: Params, reads: Reads = reads) -> Topology:
-            return _topology(context, reads, kind, {**params, **size})
-
-        if (topology := _largest(context, of_size, sizes)) is not None:
-            shape = f"{name} of {len(reads)} x {kind}"
-            if name == "towers":
-                shape = f"towers: a {kind} module for each input and one that fuses them"
-            why = f"{shape}, as large as the FLOPs budget allows"
-            origin = {"strategy": "reference", "reference": name, "why": why}
-            proposals.append(context.counted(Proposal(topology, {}, None, origin)))
-    return proposals
+    found: dict[str, Proposal] = {}
+    for proposal in _in_order(context):
+        if proposal.topology.key not in found:
+            found[proposal.topology.key] = proposal
+        if len(found) >= int(SHARE_OF_TRIALS * context.study.trials):
+            break
+    return list(found.values())
 
 
-def _wirings(inputs: int, modules: int) -> dict[str, Reads]:
-    """What the modules of each reference read.
+@dataclass(frozen=True)
+class Wiring:
+    """Modules in slots and what they read: one sort of reference (``parallel``) with so many modules."""
 
-    >>> _wirings(2, 3)["chain"], _wirings(2, 3)["towers"]
-    ([(0, 1), (2,), (3,)], [(0,), (1,), (2, 3)])
-    """
-    every = tuple(range(inputs))
-    wirings: dict[str, Reads] = {
-        "monolith": [every],
-        "chain": [every, *((inputs + before,) for before in range(modules - 1))],
-        "parallel": [every] * modules,
-    }
-    if inputs > 1:
-        wirings["towers"] = [*((number,) for number in every), tuple(inputs + number for number in every)]
-    return wirings
+    name: str
+    modules: int
+    edges: frozenset[tuple[int | str, int | str]]
 
-
-def _kind(context: Context) -> tuple[str, Params, list[Params]] | None:
-    """The kind that references are of, its parameters, and its sizes from the smallest on.
-
-    None when each kind refuses the middle of what the space offers for its parameters.
-    """
-    offered = context.study.space["kinds"].items()
-    middles = [(kind, _middle(values)) for kind, values in offered]
-    kinds = [(kind, check_params(kind, params).model_dump()) for kind, params in middles if _is_valid(kind, params)]
-    for kind, params in kinds:
-        if sizes := _sizes(kind, params):
-            return kind, params, sizes
-    return (*kinds[0], [{}]) if kinds else None
+    def says(self, kind: str) -> str:
+        """In words, for modules of a kind."""
+        if self.name == "parallel":
+            return f"{self.modules} parallel {kind} modules"
+        if self.name == "towers":
+            return f"{self.modules - 1} towers that another module fuses, all {kind}"
+        return f"a chain of {self.modules} {kind} modules" if self.name == "chain" else f"one {kind} module"
 
 
-def _middle(offered: dict[str, Any]) -> Params:
-    """Parameters of a kind: the middle number of a list or its first option, the low end of a range."""
-    chosen: dict[str, Any] = {}
-    for name, values in offered.items():
-        if isinstance(values, list):
-            numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-            chosen[name] = values[len(values) // 2] if numbers else values[0]
-        else:
-            chosen[name] = values["low"] if isinstance(values, dict) else values
-    return chosen
+def wirings(space: Space) -> list[Wiring]:
+    """Every simple wiring that a space holds, what tells most first."""
+    inputs, outputs, most = list(space.inputs), list(space.outputs), space.max_modules
+
+    def wiring(name: str, modules: int, inner: Edges, first: Edges | None = None) -> Wiring:
+        read = {source for source, _ in inner}
+        edges = inner | (first if first is not None else {(given, 0) for given in inputs})
+        return Wiring(
+            name, modules, frozenset(edges | {(m, o) for m in range(modules) if m not in read for o in outputs})
+        )
+
+    def chain(modules: int) -> Wiring:
+        return wiring("chain", modules, {(module, module + 1) for module in range(modules - 1)})
+
+    def parallel(modules: int) -> Wiring:
+        return wiring("parallel", modules, set(), {(given, module) for given in inputs for module in range(modules)})
+
+    towers = max(2, len(inputs))
+    own: Edges = {(inputs[tower % len(inputs)], tower) for tower in range(towers)}
+    every = [
+        wiring("monolith", 1, set()),
+        wiring("towers", towers + 1, {(tower, towers) for tower in range(towers)}, own),
+        chain(2),
+        parallel(2),
+        *(parallel(modules) for modules in range(most, 2, -1)),
+        *([chain(most)] if most > 2 else []),
+    ]
+    return [found for found in every if space.min_modules <= found.modules <= most]
 
 
-def _sizes(kind: str, params: Params) -> list[Params]:
-    """What the first whole-numbered parameter may be that sets how many features a module gives; empty without one."""
-    shape = {1: (8,), 2: (8, 4), 3: (8, 4, 4)}[kind_of(kind).accepts[0]]
+def _in_order(context: Context) -> Iterator[Proposal]:
+    space = context.space
+    changes = {kind.name: _changes(kind) for kind in space.kinds.values()}
+    kinds = [kind for kind in space.kinds.values() if _size(kind)] or list(space.kinds.values())
+    ladders = [
+        _ladder(context, wiring, kind, changes[kind.name][number])
+        for number in range(max(len(changes[kind.name]) for kind in kinds))
+        for wiring in wirings(space)
+        for kind in kinds
+        if number < len(changes[kind.name])
+    ]
+    for rung in zip_longest(*ladders):
+        yield from (proposal for proposal in rung if proposal is not None)
 
-    def features(size: Params) -> int:
-        return kind_of(kind).output_shape(shape, check_params(kind, {**params, **size}))[0]
 
-    for name in [name for name, value in params.items() if type(value) is int]:
-        numbers = range(1, LARGEST_SIZE + 1)
-        sizes: list[Params] = [{name: size} for size in numbers if _is_valid(kind, {**params, name: size})]
+def _ladder(context: Context, wiring: Wiring, kind: SearchedKind, params: Params) -> list[Proposal]:
+    """A wiring in every size that the FLOPs budget allows, in the order in which they are tried."""
+    space = context.space
+    settings = {name: found.default for name, found in space.setting_distributions.items()}
+
+    def proposal(size: Params) -> Proposal:
+        slots = {slot: Slot(kind.name, {**params, **size}, space.merges[0]) for slot in range(wiring.modules)}
+        changed = {name: value for name, value in params.items() if value != kind.defaults[name]}
+        shown = ", ".join(f"{name} {value}" for name, value in {**size, **changed}.items())
+        why = f"{wiring.says(kind.name)}{f' of {shown}' if shown else ''}"
+        origin = {"strategy": "references", "reference": wiring.name, "why": why}
+        return context.counted(Proposal(space.assemble(slots, wiring.edges), settings, None, origin))
+
+    def is_over(size: Params) -> bool:
+        counted = proposal(size)
+        return counted.flops is None or context.violation(counted) is not None
+
+    sizes = [size for size in _sizes(kind) if _is_valid(kind, {**params, **size})]
+    sizes = sizes[: bisect_left(sizes, True, key=is_over)]
+    found = [proposal(sizes[index]) for index in spread(len(sizes))]
+    return [made for made in found if space.contains(made.topology)]
+
+
+def _changes(kind: SearchedKind) -> list[Params]:
+    """The parameters of a kind at their defaults, then with one of them, which is not its size, at its largest."""
+    found = [kind.defaults]
+    for name, values in _numbers(kind).items():
+        changed = {**kind.defaults, name: values[-1]}
+        if name != _size(kind) and values[-1] != kind.defaults[name] and _is_valid(kind, changed):
+            found.append(changed)
+    return found
+
+
+def _sizes(kind: SearchedKind) -> list[Params]:
+    """What a kind's size may be, ascending; of a long range some, spread on a log scale."""
+    name = _size(kind)
+    if name is None:
+        return [{}]
+    values = _numbers(kind)[name]
+    if len(values) > MOST_SIZES:
+        wanted = np.geomspace(max(values[0], 1), values[-1], MOST_SIZES)
+        values = sorted({min(values, key=lambda value: abs(value - near)) for near in wanted})
+    return [{name: value} for value in values]
+
+
+def _size(kind: SearchedKind) -> str | None:
+    """The first searched whole number that sets how many features a module gives; None without one."""
+    shape = {1: (8,), 2: (8, 4), 3: (8, 4, 4)}[kind_of(kind.name).accepts[0]]
+
+    def features(params: Params) -> int:
+        return kind_of(kind.name).output_shape(shape, check_params(kind.name, params))[0]
+
+    for name, values in _numbers(kind).items():
         with suppress(Exception, SystemExit):  # a user's kind may raise anything
-            if sizes and features(sizes[0]) != features(sizes[-1]):
-                return sizes
-    return []
+            if features({**kind.defaults, name: values[0]}) != features({**kind.defaults, name: values[-1]}):
+                return name
+    return None
 
 
-def _is_valid(kind: str, params: Params) -> bool:
+def _numbers(kind: SearchedKind) -> dict[str, list[int]]:
+    """The searched parameters of a kind that are whole numbers, and their values, ascending."""
+    found = {}
+    for name, searched in kind.searched.items():
+        if isinstance(searched, Choice | Integer):
+            values = [value for value in searched.values() if type(value) is int]
+            if len(values) == searched.count > 1:
+                found[name] = sorted(values)
+    return found
+
+
+def _is_valid(kind: SearchedKind, params: Params) -> bool:
     try:
-        check_params(kind, params)
+        check_params(kind.name, params)
     except SpaceError:
         return False
     return True
 
 
-def _largest(context: Context, of_size: Callable[[Params], Topology], sizes: Sequence[Params]) -> Topology | None:
-    """The largest of growing sizes within the FLOPs budget."""
+def spread(count: int) -> list[int]:
+    """The order in which ascending sizes are tried: the last, the first, then always the middle of a gap.
 
-    def is_over(size: Params) -> bool:
-        try:
-            return context.objective.violation({"flops": context.flops(of_size(size))}) is not None
-        except (Exception, SystemExit):  # a user's kind may raise anything
-            return True
-
-    if is_over(sizes[0]):
-        return None
-    return of_size(sizes[bisect_left(sizes, True, lo=1, key=is_over) - 1])
-
-
-def _topology(context: Context, reads: Reads, kind: str, params: Params) -> Topology:
-    """The modules that no other module reads feed every output."""
-    inputs = [Node("input", (), {"name": name}) for name in context.dataset.inputs]
-    modules = [Node(kind, sources, params) for sources in reads]
-    read = set(itertools.chain.from_iterable(reads))
-    last = tuple(index for index in range(len(inputs), len(inputs) + len(modules)) if index not in read)
-    outputs = [Node("output", last, {"name": name}) for name in context.dataset.outputs]
-    return Topology((*inputs, *modules, *outputs)).live()
+    >>> spread(5)
+    [4, 0, 2, 1, 3]
+    """
+    found = [count - 1, 0][:count]
+    gaps = [(0, count - 1)]
+    while gaps:
+        low, high = gaps.pop(0)
+        if high - low > 1:
+            middle = (low + high) // 2
+            found.append(middle)
+            gaps += [(low, middle), (middle, high)]
+    return found

@@ -73,12 +73,14 @@ class Study(BaseModel):
     references: bool = Field(
         True,
         strict=True,
-        description="also train the monolith, the chain, the parallel ensemble and, with several inputs, towers",
+        description="open with simple wirings: monolith, chains, equal parallel modules, towers that fuse",
     )
     finalists: int = Field(
         3, strict=True, ge=0, description="how many of the best are trained again with other seeds at the end"
     )
-    repeats: int = Field(3, strict=True, ge=1, description="how often each finalist is trained again: its figures come from these alone")
+    repeats: int = Field(
+        3, strict=True, ge=1, description="how often a finalist is trained again: its figures come from these alone"
+    )
     factors: dict[str, DeclaredFactor] = Field(
         {}, description="the parts of the work that modularity speaks of; without them they are found in the data"
     )
@@ -110,12 +112,6 @@ class Study(BaseModel):
     @classmethod
     def _with_defaults(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         return {**{name: {} for name in DEFAULT_MEASURES}, **value}
-
-    @property
-    def modules_wanted(self) -> int:
-        """How many evenly needed modules count as fully modular (`measures.parallelism.modules_wanted`)."""
-        settings = registry.settings("measure", "parallelism")(**self.measures.get("parallelism", {}))
-        return int(settings.modules_wanted)  # type: ignore[attr-defined]  # a field of that one settings model
 
     def definition(self) -> dict[str, Any]:
         """The study without its amounts: equal for two starts of the same study."""

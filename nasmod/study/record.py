@@ -12,7 +12,7 @@ from nasmod.errors import StorageError, TopologyError
 from nasmod.measures.roles import Roles, from_json
 from nasmod.topology import Parameter, Topology
 
-Role = Literal["search", "reference", "repeat"]
+Role = Literal["search", "reference", "repeat"]  # studies before 2026-12 have references beside the search
 State = Literal["queued", "running", "finished", "stopped", "failed"]
 TRAINED: tuple[State, ...] = ("finished", "stopped")
 ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
@@ -163,10 +163,16 @@ class Record:
 
     @property
     def label(self) -> str:
-        """How a person names it: its number, or which reference it is."""
+        """How a person names it: its number, or the beginning of its key."""
         if self.role == "reference":
-            return str(self.proposal.origin.get("reference", "reference"))
+            return self.reference or "reference"
         return f"#{self.number}" if self.number is not None else self.key[:8]
+
+    @property
+    def reference(self) -> str | None:
+        """Which simple wiring it is, if the study opened with it: ``monolith``, ``chain``, ``parallel``, ``towers``."""
+        found = self.proposal.origin.get("reference")
+        return None if found is None or self.role == "repeat" else str(found)
 
 
 def _without(measures: Mapping[str, float], prefix: str) -> dict[str, float]:

@@ -116,8 +116,31 @@ def ranked(records: Iterable[Record], objective: Objective) -> list[Record]:
 
 
 def finalists(records: Iterable[Record], objective: Objective, count: int) -> list[Record]:
-    """The best few by their first training: what is trained again before it is called best."""
-    return ranked([record for record in records if record.role == "search"], objective)[:count]
+    """The best few by their first training, and the best simple wiring: what is trained again before it is judged."""
+    first = [record for record in records if record.role == "search"]
+    found = ranked(first, objective)[:count]
+    reference = best_reference(first, objective)
+    if found and reference is not None and all(record.key != reference.key for record in found):
+        found.append(reference)
+    return found
+
+
+def references(records: Iterable[Record], objective: Objective) -> list[Record]:
+    """The best of each simple wiring with which the study opened, in the order in which they were first filed."""
+    best: dict[str, Record] = {}
+    for record in with_repeats(records, objective):
+        name = record.reference
+        if name is not None and record.state == "finished" and objective.feasible(record.measures, finished=True):
+            known = best.setdefault(name, record)
+            if (record.repeats > 0, record.score or 0.0) > (known.repeats > 0, known.score or 0.0):
+                best[name] = record
+    return list(best.values())
+
+
+def best_reference(records: Iterable[Record], objective: Objective) -> Record | None:
+    """The simple wiring with the best score, those that were repeated first; None when none has finished."""
+    found = references(records, objective)
+    return max(found, key=lambda record: (record.repeats > 0, record.score or 0.0), default=None)
 
 
 def front(records: Iterable[Record], objective: Objective) -> list[Record]:
@@ -130,8 +153,7 @@ def worth_keeping(records: Sequence[Record], objective: Objective, count: int) -
     """What an export may want: the best few, the front, and the references."""
     rows = ranked(records, objective)
     on_front = front_of([record.measures for record in rows], objective)
-    references = [record for record in records if record.role == "reference"]
-    return [*rows[:count], *(rows[index] for index in on_front), *references]
+    return [*rows[:count], *(rows[index] for index in on_front), *references(records, objective)]
 
 
 def best(records: Iterable[Record], objective: Objective) -> Record:
@@ -145,7 +167,7 @@ def best(records: Iterable[Record], objective: Objective) -> Record:
 
 
 def find(records: Sequence[Record], wanted: str | int) -> Record:
-    """The record of a trial number, of a reference's name, or of the beginning of a key."""
+    """The record of a trial number, or of the beginning of a key."""
     text = str(wanted).removeprefix("#")
     found = [record for record in records if text.isdecimal() and record.number == int(text)]
     found = found or [record for record in records if record.label == text or record.key.startswith(text)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import nasmod
 from nasmod.api import SearchStudy
 from nasmod.report import ProgressView, draw_curve, full_row, show, top_rows, top_table
 from nasmod.report.figures import NONE, figure, seconds
+from nasmod.report.tables import gain_line
 from nasmod.search.run import Progress
 
 
@@ -35,13 +37,27 @@ def test_the_top_table_fits_eighty_columns_with_the_references_below(study: Sear
     assert "…" not in text
     shown = [line for line in lines if "#" in line or "monolith" in line]
     assert [line.split()[0].lstrip("★") or line.split()[1] for line in shown][-1] == "monolith"
-    assert len(shown) == 5
-    assert sum("★" in line for line in shown) == len(study.front())
+    assert len(shown) == 5  # four finished, and the one of them that is a simple wiring again
+    assert sum("★" in line for line in shown[:4]) == len(study.front())
     assert all("±" in line for line in shown)
 
 
+def test_what_was_gained_over_the_best_simple_wiring_is_told(study: SearchStudy) -> None:
+    objective, simple = study.study.objective, study.references()[0]
+    assert gain_line(simple, [simple], objective) == (
+        f"The search found nothing better than a simple wiring, {simple.label}: one dense module of width 128."
+    )
+    best, simple = (
+        replace(record, key=key, score=score, repeats=3, standard_errors={"skill": 0.03})
+        for key, score, record in (("a", 0.9, study.best), ("b", 0.8, simple))
+    )
+    said = gain_line(best, [replace(simple, score=0.95, repeats=0), simple], objective)  # that one was lucky
+    assert re.fullmatch(r"The search gained 0\.100 ± 0\.0\d\d over the best simple wiring, #0: one dense .*\.", said)
+    assert "(single trainings, of which the best is lucky)" in gain_line(replace(best, repeats=0), [simple], objective)
+
+
 def test_show_tells_everything_of_a_finished_candidate(study: SearchStudy) -> None:
-    record = study.best
+    record = study.record(1)
     text = text_of(show(record, study.records(), study.study.objective), 100)
     for part in (record.key, "it ran to its end", "random, drawn for a test", "│ x │", "modularity", "over 2 epochs"):
         assert part in text
@@ -124,10 +140,10 @@ def test_a_plain_line_comes_only_now_and_then(study: SearchStudy) -> None:
 
 def test_progress_of_a_study_without_results(study: SearchStudy) -> None:
     view = ProgressView(study.study.objective)
-    queued = [replace(record, state="queued") for record in study.records()]
-    text = text_of(view.live(Progress(study.status(), queued, 2, 1.0)))
+    queued = [replace(record, state="queued") for record in study.records() if record.reference]
+    text = text_of(view.live(Progress(replace(study.status(), state="searching"), queued, 2, 1.0)))
     assert "no candidate has finished yet" in text
-    assert "training the references first, 0 of 1" in text
+    assert "training simple wirings first" in text
 
 
 def test_a_long_curve_is_thinned_and_its_last_epoch_kept() -> None:

@@ -85,6 +85,19 @@ def test_a_lucky_single_training_does_not_overtake_what_was_repeated():
     assert [found.number for found in reading.finalists(rows, OBJECTIVE, 1)] == [1]
 
 
+def test_the_best_simple_wiring_is_repeated_and_shown_whatever_else_is_best():
+    rows = [record(0, 0.5, reference="chain"), record(1, 0.6, reference="chain"), record(2, 0.55, reference="towers")]
+    rows += [record(3, 0.9), record(4, 0.8), record(5, 0.99, state="stopped", reference="monolith")]
+    assert [found.number for found in reading.references(rows, OBJECTIVE)] == [1, 2]
+    assert [found.number for found in reading.finalists(rows, OBJECTIVE, 1)] == [3, 1]
+    assert [found.number for found in reading.finalists(rows, OBJECTIVE, 3)] == [3, 4, 1]
+    assert {found.number for found in reading.worth_keeping(rows, OBJECTIVE, 1)} == {1, 2, 3}
+    rows.append(record(6, 0.1, "repeat", reference="chain", repeat_of="search1"))  # it was lucky
+    (chain, towers) = reading.references(rows, OBJECTIVE)
+    assert (chain.number, chain.measures["skill"], towers.number) == (1, 0.1, 2)
+    assert reading.best_reference(rows, OBJECTIVE) == chain
+
+
 def test_best_and_front_speak_of_finished_candidates():
     rows = [record(0, 0.5), record(1, 0.9, state="stopped"), record(2, 0.95, "reference")]
     assert reading.best(rows, OBJECTIVE).number == 0
@@ -94,7 +107,7 @@ def test_best_and_front_speak_of_finished_candidates():
 
 
 def test_candidates_are_found_by_number_by_reference_and_by_key():
-    rows = [record(0, 0.5), record(12, 0.6), record(5, 0.7, "reference", reference="chain")]
+    rows = [record(0, 0.5), record(12, 0.6), record(5, 0.7, "reference", reference="chain")]  # of an older study
     assert reading.find(rows, 12).number == 12
     assert reading.find(rows, "#0").number == 0
     assert reading.find(rows, "chain").role == "reference"

@@ -47,8 +47,9 @@ class Evolution:
 
     def _one(self, records: Sequence[Record]) -> Proposal:
         searched = [record for record in records if record.role == "search"]
+        drawn = sum(record.reference is None for record in searched)
         trained = [record for record in searched if record.state in TRAINED and record.score is not None]
-        if len(searched) < self.settings.initial or len(trained) < min(self.settings.sample, self.settings.initial):
+        if drawn < self.settings.initial or len(trained) < min(self.settings.sample, self.settings.initial):
             return draw(self.space, self.generator, "evolution", "one of the first, drawn at random")
         population = trained[-self.settings.population :]
         competitors = self.generator.sample(population, min(self.settings.sample, len(population)))

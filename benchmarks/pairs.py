@@ -147,10 +147,13 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)), help="of the studies")
     parser.add_argument("--trials", type=int, help="candidates a study trains; by default the packaged number")
     parser.add_argument("--without-references", action="store_true", help="without the simple wirings at the start")
+    parser.add_argument("--strategy", help="instead of the packaged one, with its default settings")
     chosen = parser.parse_args()
 
     rows = []
     packaged = read("pairs", trials=chosen.trials).model_copy(update={"references": not chosen.without_references})
+    if chosen.strategy is not None:
+        packaged = packaged.model_copy(update={"strategy": {"name": chosen.strategy}})
     with TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(2) as pool:
         for seed in chosen.seeds:
             study = packaged.model_copy(update={"seed": seed, "name": f"pairs-{seed}"})
@@ -167,6 +170,7 @@ def main() -> int:
         "by hand": {name: fmean(row.by_hand[name].accuracy for row in rows) for name in BY_HAND},
         "search_seconds": median(row.search_seconds for row in rows),
         "references": packaged.references,
+        "strategy": packaged.strategy,
         "conditions": f"{packaged.trials} candidates, 2 workers, torch {torch.__version__}, {platform.machine()}",
     }
     print(json.dumps(result))

@@ -167,7 +167,7 @@ class Controller:
             if (opening := self._next_reference(known, seen)) is not None:
                 proposal = opening
             elif self._draws <= DRAWS_OF_THE_STRATEGY:
-                proposal = strategy.propose(blind, 1)[0]
+                proposal = self._first_new(strategy.propose(blind, 1), seen)
             elif (listed := self._all_of_a_small_space()) is not None:
                 left = [proposal for key, proposal in listed if key not in seen]
                 if not left:
@@ -188,6 +188,15 @@ class Controller:
                 self._draws = 0
                 return None
         return f"exhausted: {DRAWS_WITHOUT_A_NEW_ONE:,} proposals in a row brought no new candidate"
+
+    def _first_new(self, proposals: Sequence[Proposal], seen: Set[str]) -> Proposal:
+        """The first that is neither known nor over the FLOPs budget; the first of all where there is none."""
+        for proposal in proposals:
+            if candidate_key(proposal.topology, proposal.settings) not in seen:
+                counted = self.context.counted(proposal)
+                if self.context.violation(counted) is None:
+                    return counted
+        return proposals[0]
 
     def _next_reference(self, known: Sequence[Record], seen: Set[str]) -> Proposal | None:
         """The next simple wiring of those with which the study opens; None once as many candidates were filed."""

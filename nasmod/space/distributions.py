@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from nasmod.space.file import Range
 from nasmod.topology import Parameter
+
+NEAR_SHARE = 0.2  # of a range: how far a number moves at most to one nearby
 
 
 class Suggest(Protocol):
@@ -40,6 +43,13 @@ class Choice:
 
     def contains(self, value: Parameter) -> bool:
         return any(type(value) is type(option) and value == option for option in self.options)
+
+    def near(self, value: Parameter, generator: random.Random) -> Parameter:
+        """The next larger or smaller option; any where they are not all numbers."""
+        numbers = [option for option in self.options if isinstance(option, int | float) and type(option) is not bool]
+        if len(numbers) < len(self.options):
+            return self.random(generator)
+        return _next_to(value, sorted(numbers), generator)
 
     def random(self, generator: random.Random) -> Parameter:
         return generator.choice(self.options)
@@ -74,6 +84,13 @@ class Integer:
     def contains(self, value: Parameter) -> bool:
         return type(value) is int and self.low <= value <= self.high and (value - self.low) % self.step == 0
 
+    def near(self, value: Parameter, generator: random.Random) -> Parameter:
+        """The next larger or smaller number; with `log` up to a fifth away."""
+        assert isinstance(value, int)
+        far = max(self.step, round(value * NEAR_SHARE)) if self.log else self.step
+        found = value + generator.choice((-1, 1)) * generator.randint(1, far // self.step) * self.step
+        return min(max(found, self.low), self.low + int(self.count - 1) * self.step)
+
     def random(self, generator: random.Random) -> Parameter:
         if self.log:
             drawn = round(math.exp(generator.uniform(math.log(self.low - 0.5), math.log(self.high + 0.5))))
@@ -104,6 +121,13 @@ class Real:
     def contains(self, value: Parameter) -> bool:
         return type(value) is float and self.low <= value <= self.high
 
+    def near(self, value: Parameter, generator: random.Random) -> Parameter:
+        """A number nearby: up to a fifth of the range away, on a log scale if `log`."""
+        assert isinstance(value, float)
+        step = generator.uniform(-NEAR_SHARE, NEAR_SHARE)
+        found: float = value * (self.high / self.low) ** step if self.log else value + step * (self.high - self.low)
+        return min(max(found, self.low), self.high)
+
     def random(self, generator: random.Random) -> Parameter:
         if self.log:
             drawn = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
@@ -115,6 +139,11 @@ class Real:
 
 
 Distribution = Choice | Integer | Real
+
+
+def _next_to(value: Parameter, ordered: Sequence[Parameter], generator: random.Random) -> Parameter:
+    place = ordered.index(value)
+    return generator.choice([ordered[index] for index in (place - 1, place + 1) if 0 <= index < len(ordered)])
 
 
 def distribution(values: Range | tuple[Parameter, ...], default: Parameter | None = None) -> Distribution:

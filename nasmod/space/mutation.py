@@ -18,6 +18,8 @@ from nasmod.topology import (
     add_module,
     change_kind,
     drop_edge,
+    duplicate_module,
+    insert_module,
     remove_module,
     resize_module,
     rewire,
@@ -29,17 +31,33 @@ if TYPE_CHECKING:
 
 TRIES = 20  # of each edit before the next one is tried, so that rarely applicable edits are not under-sampled
 ROUNDS = 5  # through all edits
+TWICE = 0.25  # probability that a proposal is two edits away, not one
+NEAR = 0.75  # probability that a size moves to a neighbouring value, not to any
 Edit = Callable[["Space", Topology, random.Random], Topology]
 
 
 def mutate(
     space: Space, topology: Topology, settings: Mapping[str, Parameter], generator: random.Random
 ) -> tuple[Topology, dict[str, Parameter]]:
-    """A proposal of the space one edit away, never the parent; `SpaceError` if none is found.
+    """A proposal of the space one edit away, sometimes two, never the parent; `SpaceError` if none is found.
 
     The result depends on the parent's key alone, not on the order of its nodes. Like every topology of the space, it
     reads every input: an edit that would leave one unread is tried again, elsewhere or as another edit.
     """
+    child, changed = _edited(space, topology, settings, generator)
+    if generator.random() < TWICE:
+        try:
+            again, changed_again = _edited(space, child, changed, generator)
+        except SpaceError:
+            return child, changed
+        if again.key != topology.key or changed_again != dict(settings):  # the second may undo the first
+            return again, changed_again
+    return child, changed
+
+
+def _edited(
+    space: Space, topology: Topology, settings: Mapping[str, Parameter], generator: random.Random
+) -> tuple[Topology, dict[str, Parameter]]:
     parent = topology.canonical()
     names = edits_of(space, parent)
     if not names:
@@ -65,11 +83,14 @@ def edits_of(space: Space, topology: Topology) -> list[str]:
     count, wiring = topology.module_count, space.wiring.edges
     names = []
     if count < space.max_modules:
-        names += {"free": ["add", "split"], "parallel": ["add"], "chain": ["split"]}[wiring]
+        more = {"free": ["add", "split", "insert", "duplicate"], "parallel": ["add", "duplicate"], "chain": ["split"]}
+        names += more[wiring]
     if count > space.min_modules:
         names.append("remove")
     if any(_resizable(space, node) for node in topology.nodes):
         names.append("resize")
+        if count > 1:
+            names += ["resize all", "make alike"]
     if len(space.kinds) > 1:
         names.append("change kind")
     if space.wiring.parameters:
@@ -92,6 +113,15 @@ def _split(space: Space, topology: Topology, generator: random.Random) -> Topolo
     return split_module(topology, _module(topology, generator), new.kind, new.params)
 
 
+def _insert(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    new = draw_slot(space, generator)
+    return insert_module(topology, *_edge(topology, generator), new.kind, new.params)
+
+
+def _duplicate(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    return duplicate_module(topology, _module(topology, generator))
+
+
 def _remove(space: Space, topology: Topology, generator: random.Random) -> Topology:
     return remove_module(topology, _module(topology, generator))
 
@@ -103,9 +133,30 @@ def _resize(space: Space, topology: Topology, generator: random.Random) -> Topol
     if not names:
         raise TopologyError(f"Node {module} has nothing to resize.")
     name = generator.choice(names)
-    if name == "merge":
-        return resize_module(topology, module, {name: generator.choice(space.merges)})
-    return resize_module(topology, module, {name: space.kinds[node.kind].searched[name].random(generator)})
+    return resize_module(topology, module, {name: _resized(space, node, name, generator)})
+
+
+def _resize_all(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    """The same change to a module and to all that are equal to it, wherever they stand."""
+    module = _module(topology, generator)
+    node = topology.nodes[module]
+    names = [name for name in _resizable(space, node) if name != "merge"]
+    if not names:
+        raise TopologyError(f"Node {module} has nothing to resize.")
+    name = generator.choice(names)
+    value = _resized(space, node, name, generator)
+    own = _without_merge(node)
+    for index, other in enumerate(topology.nodes):
+        if other.kind == node.kind and _without_merge(other) == own:
+            topology = resize_module(topology, index, {name: value})
+    return topology
+
+
+def _make_alike(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    """A module gets the kind and the parameters of another."""
+    pattern, module = generator.sample([index for index, node in enumerate(topology.nodes) if node.is_module], 2)
+    node = topology.nodes[pattern]
+    return change_kind(topology, module, node.kind, _without_merge(node))
 
 
 def _change_kind(space: Space, topology: Topology, generator: random.Random) -> Topology:
@@ -129,8 +180,12 @@ def _rewire(space: Space, topology: Topology, generator: random.Random) -> Topol
 EDITS: dict[str, Edit] = {
     "add": _add,
     "split": _split,
+    "insert": _insert,
+    "duplicate": _duplicate,
     "remove": _remove,
     "resize": _resize,
+    "resize all": _resize_all,
+    "make alike": _make_alike,
     "change kind": _change_kind,
     "add edge": _add_edge,
     "drop edge": _drop_edge,
@@ -144,6 +199,20 @@ def _module(topology: Topology, generator: random.Random) -> int:
 
 def _edge(topology: Topology, generator: random.Random) -> tuple[int, int]:
     return generator.choice([(source, reader) for reader, n in enumerate(topology.nodes) for source in n.inputs])
+
+
+def _without_merge(node: Node) -> dict[str, Parameter]:
+    return {name: value for name, value in node.params.items() if name != "merge"}
+
+
+def _resized(space: Space, node: Node, name: str, generator: random.Random) -> Parameter:
+    """Another value of a searched parameter, most often a neighbouring one."""
+    if name == "merge":
+        return generator.choice(space.merges)
+    searched = space.kinds[node.kind].searched[name]
+    if generator.random() < NEAR:
+        return searched.near(node.params[name], generator)
+    return searched.random(generator)
 
 
 def _resizable(space: Space, node: Node) -> list[str]:
@@ -165,4 +234,6 @@ def _merging(space: Space, topology: Topology, generator: random.Random) -> Topo
 
 def _redrawn(space: Space, settings: Mapping[str, Parameter], generator: random.Random) -> dict[str, Parameter]:
     name = generator.choice(space.settings)
-    return {**settings, name: space.setting_distributions[name].random(generator)}
+    searched = space.setting_distributions[name]
+    near = generator.random() < NEAR
+    return {**settings, name: searched.near(settings[name], generator) if near else searched.random(generator)}

@@ -70,6 +70,34 @@ def split_module(topology: Topology, module: int, kind: str | None = None, param
     return draft.topology()
 
 
+def insert_module(topology: Topology, source: int, reader: int, kind: str, params: Params) -> Topology:
+    """A new module on the edge from `source` to `reader`, which reads the new module instead.
+
+    >>> x, y = Node("input", (), {"name": "x"}), Node("output", (1,), {"name": "y"})
+    >>> chain = Topology((x, Node("dense", (0,)), y))
+    >>> [node.kind for node in insert_module(chain, 0, 1, "conv", {}).nodes]
+    ['input', 'conv', 'dense', 'output']
+    """
+    draft = _Draft.of(topology)
+    draft.require(source, reader)
+    if source not in draft.sources[reader]:
+        raise TopologyError(f"Node {reader} does not read node {source}.")
+    draft.sources[reader].remove(source)
+    draft.sources[reader].add(draft.add(kind, params, {source}))
+    return draft.topology()
+
+
+def duplicate_module(topology: Topology, module: int) -> Topology:
+    """A second module beside the first: it reads what that reads, and is read by what reads that."""
+    draft = _Draft.of(topology)
+    draft.require_module(module)
+    readers = [reader for reader, sources in draft.sources.items() if module in sources]
+    new = draft.add(draft.kinds[module], draft.params[module], draft.sources[module])
+    for reader in readers:
+        draft.sources[reader].add(new)
+    return draft.topology()
+
+
 def resize_module(topology: Topology, module: int, params: Params) -> Topology:
     """The module with some parameters changed; those not named stay."""
     draft = _Draft.of(topology)

@@ -14,6 +14,8 @@ from nasmod.topology import (
     add_module,
     change_kind,
     drop_edge,
+    duplicate_module,
+    insert_module,
     remove_module,
     resize_module,
     rewire,
@@ -38,6 +40,8 @@ def test_an_edit_keeps_every_module_live_or_is_refused(data):
         lambda: add_module(topology, "c", {}, data.draw(st.sets(node)), data.draw(st.sets(node))),
         lambda: remove_module(topology, data.draw(node)),
         lambda: split_module(topology, data.draw(node)),
+        lambda: insert_module(topology, data.draw(node), data.draw(node), "c", {}),
+        lambda: duplicate_module(topology, data.draw(node)),
         lambda: resize_module(topology, data.draw(node), {"width": 99}),
         lambda: change_kind(topology, data.draw(node), "c", {"size": 1}),
         lambda: add_edge(topology, data.draw(node), data.draw(node)),
@@ -69,6 +73,25 @@ def test_remove_module_joins_its_readers_to_its_sources():
 def test_split_module():
     halves = split_module(CHAIN, 1, "c", {})
     assert kinds_read(halves) == {"input": set(), "a": {"input"}, "c": {"a"}, "b": {"c"}, "output": {"b"}}
+
+
+def test_insert_module_puts_it_on_one_edge():
+    inserted = insert_module(FORK, 0, 2, "c", {})
+    read = kinds_read(inserted)
+    assert read == {"input": set(), "a": {"input"}, "c": {"input"}, "b": {"c"}, "output": {"a", "b"}}
+    with pytest.raises(TopologyError, match="does not read"):
+        insert_module(CHAIN, 0, 2, "c", {})
+
+
+def test_a_duplicate_reads_and_feeds_what_the_first_does():
+    twins = duplicate_module(CHAIN, 1)
+    assert [(node.kind, node.inputs) for node in twins.nodes] == [
+        ("input", ()),
+        ("a", (0,)),
+        ("a", (0,)),
+        ("b", (1, 2)),
+        ("output", (3,)),
+    ]
 
 
 def test_resize_and_change_kind_keep_the_wiring_and_the_merge():

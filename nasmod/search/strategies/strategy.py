@@ -30,7 +30,10 @@ class Strategy(Protocol):
     def __init__(self, settings: Any, space: Space, generator: random.Random, objective: Objective) -> None: ...
 
     def propose(self, records: Sequence[Record], count: int) -> list[Proposal]:
-        """The next `count` proposals, given everything known; the test split's measures are not among it."""
+        """The next `count` proposals, given everything known; the test split's measures are not among it.
+
+        More may follow, the most promising first: they stand in for those that are known or over the FLOPs budget.
+        """
 
 
 def make(study: Study, space: Space, proposals: int) -> Strategy:

@@ -14,10 +14,13 @@ from nasmod.errors import StudyError
 from nasmod.measures import Objective
 from nasmod.search import strategies
 from nasmod.search.strategies.evolution import Evolution, EvolutionSettings
+from nasmod.search.strategies.features import features
+from nasmod.search.strategies.graph_bo import GraphBo, GraphBoSettings, _at_the_end
 from nasmod.search.strategies.optuna import Nsga2, Nsga2Settings
 from nasmod.space import Space, SpaceFile
 from nasmod.study import Proposal, Record, candidate_key, read
 from nasmod.study.definition import read_toml
+from nasmod.topology import Node, Topology
 
 COMBINED = Objective(flops_budget=100_000)
 PARETO = Objective(flops_budget=100_000, mode="pareto")
@@ -102,7 +105,7 @@ def searched(space: Space, name: str, objective: Objective, count: int, **settin
     records: list[Record] = []
     for number in range(count):
         strategy = target(model(**settings), space, random.Random(number), objective)
-        (proposal,) = strategy.propose(records, 1)
+        proposal = strategy.propose(records, 1)[0]
         state = {5: "stopped", 7: "failed"}.get(number % 9, "finished")
         records.append(filed(space, proposal, number, objective, "running" if number == count - 1 else state))
     return records
@@ -113,7 +116,8 @@ def searched(space: Space, name: str, objective: Objective, count: int, **settin
 def test_every_strategy_proposes_from_the_space_says_why_and_depends_on_records_and_generator_alone(
     space, name, objective
 ):
-    settings = {"evolution": {"initial": 6}, "tpe": {"initial": 6}, "nsga2": {"population": 6}}.get(name, {})
+    few = {"evolution": {"initial": 6}, "graph_bo": {"initial": 6}, "tpe": {"initial": 6}, "nsga2": {"population": 6}}
+    settings = few.get(name, {})
     first = searched(space, name, objective, 20, **settings)
     again = searched(space, name, objective, 20, **settings)
     assert [record.key for record in first] == [record.key for record in again]
@@ -149,8 +153,70 @@ def test_evolution_forgets_the_old(space):
 def test_evolution_with_several_directions_chooses_parents_on_the_front(space):
     records = [filed(space, Proposal(*space.random(random.Random(seed))), seed, PARETO) for seed in range(12)]
     settings = EvolutionSettings(population=12, sample=12, initial=1)
-    (child,) = Evolution(settings, space, random.Random(0), PARETO).propose(records, 1)
-    assert child.parent in {record.key for record in records}
+    beaten = {"skill": 0.05, "modularity": 0.0, "flops": 90_000.0}  # in every direction, by every other
+    records[::2] = [replace(record, measures=beaten) for record in records[::2]]
+    front = {record.key for record in records[1::2]}
+    for seed in range(10):
+        (child,) = Evolution(settings, space, random.Random(seed), PARETO).propose(records, 1)
+        assert child.parent in front
+
+
+def test_the_simple_wirings_at_the_start_are_parents_and_replace_no_random_draw(space):
+    opening = [filed(space, Proposal(*space.random(random.Random(seed))), seed, COMBINED) for seed in range(6)]
+    opening = [replace(record, proposal=replace(record.proposal, origin={"reference": "chain"})) for record in opening]
+    settings = EvolutionSettings(population=12, sample=6, initial=1)
+    (first,) = Evolution(settings, space, random.Random(0), COMBINED).propose(opening, 1)
+    assert first.parent is None
+    drawn = filed(space, first, 6, COMBINED, "stopped")
+    (child,) = Evolution(settings, space, random.Random(0), COMBINED).propose([*opening, drawn], 1)
+    assert child.parent in {record.key for record in opening}
+
+
+def test_bayesian_optimisation_over_graphs_learns_what_is_good(space):
+    """In the made-up results more modules are better, up to the space's eight."""
+    records = searched(space, "graph_bo", COMBINED, 45, initial=10)
+    drawn, proposed = records[:10], records[20:]
+    mean = {
+        name: sum(record.proposal.topology.module_count for record in of) / len(of)
+        for name, of in (("drawn", drawn), ("proposed", proposed))
+    }
+    assert mean["proposed"] > mean["drawn"] + 1
+    assert {record.proposal.origin["why"].split(",")[0].split(" of")[0] for record in proposed} > {"the most promising"}
+
+
+def test_bayesian_optimisation_over_graphs_gives_many_workers_different_proposals(space):
+    records = searched(space, "graph_bo", COMBINED, 30, initial=10)
+    found = GraphBo(GraphBoSettings(pool=120), space, random.Random(0), COMBINED).propose(records, 64)
+    keys = [candidate_key(proposal.topology, proposal.settings) for proposal in found]
+    assert len(set(keys)) == len(keys) >= 64
+    again = GraphBo(GraphBoSettings(pool=120), space, random.Random(0), COMBINED).propose(records, 64)
+    assert [candidate_key(proposal.topology, proposal.settings) for proposal in again] == keys
+
+
+def test_what_was_stopped_counts_what_it_would_have_reached(space):
+    """It keeps its lead: at its last epoch it was ahead of one that gained 0.2 from there on."""
+    one = filed(space, Proposal(*space.random(random.Random(0))), 0, COMBINED)
+    curves = [[0.3, 0.5], [0.4]]
+    ran_on, stopped = (
+        replace(one, state=state, score=curve[-1], curve=tuple({"validation_accuracy": value} for value in curve))
+        for state, curve in zip(("finished", "stopped"), curves, strict=True)
+    )
+    assert _at_the_end([ran_on, stopped]).tolist() == pytest.approx([0.5, 0.6])
+
+
+def test_features_do_not_depend_on_the_order_of_nodes_and_tell_wirings_apart():
+    x, y = Node("input", (), {"name": "x"}), Node("output", (1, 2), {"name": "y"})
+    small, large = ({"width": width} for width in (8, 16))
+    one = Topology((x, Node("dense", (0,), small), Node("dense", (0,), large), y))
+    other = Topology((x, Node("dense", (0,), large), Node("dense", (0,), small), y))
+    chain = Topology((x, Node("dense", (0,), small), Node("dense", (1,), large), Node("output", (2,), {"name": "y"})))
+    assert features(one, {}) == features(other, {}) != features(chain, {})
+    assert features(one, {})["path x"] == 2
+    assert (features(one, {})["path longest"], features(chain, {})["path longest"]) == (1, 2)
+    assert features(one, {"learning_rate": 1e-3, "augment": "none"}).keys() >= {
+        "setting learning_rate",
+        "setting augment none",
+    }
 
 
 def test_nsga2_goes_on_with_its_generations_from_the_database(space):

@@ -18,6 +18,9 @@ from hypothesis import strategies as st
 from nasmod import registry
 from nasmod.errors import SpaceError
 from nasmod.space import Space, SpaceFile
+from nasmod.space.distributions import distribution
+from nasmod.space.file import Range
+from nasmod.space.mutation import EDITS
 from nasmod.topology import Node, Topology
 from tests.strategies import space_parameters, space_topologies
 
@@ -208,6 +211,40 @@ def test_a_mutation_is_another_proposal_of_the_space(space):
         assert (child.key, child_settings) != (topology.key, settings)
         assert child.live().module_count == child.module_count
         topology, settings = child, child_settings
+
+
+def test_every_edit_that_applies_is_drawn(monkeypatch):
+    drawn: set[str] = set()
+    for name, edit in EDITS.items():
+
+        def told(*given, name=name, edit=edit):
+            found = edit(*given)
+            drawn.add(name)
+            return found
+
+        monkeypatch.setitem(EDITS, name, told)
+    space, generator = SHIPPED["conv"], random.Random(0)
+    topology, settings = space.random(generator)
+    for _ in range(300):
+        topology, settings = space.mutate(topology, settings, generator)
+    assert drawn == EDITS.keys()
+
+
+def test_a_size_moves_to_a_neighbouring_value_more_often_than_anywhere():
+    space, generator = SHIPPED["dense"], random.Random(0)
+    width = space.kinds["dense"].searched["width"]
+    assert {width.near(32, generator) for _ in range(20)} == {16, 64}
+    assert {width.near(128, generator) for _ in range(20)} == {64}
+    ranges = [
+        (distribution(Range(low=1, high=9, step=4)), 5, {1, 9}),
+        (distribution(Range(low=8, high=512, log=True)), 10, {8, 9, 11, 12}),
+        (distribution(("a", "b")), "a", {"a", "b"}),
+    ]
+    for found, value, nearby in ranges:
+        assert {found.near(value, generator) for _ in range(50)} == nearby
+    rate = distribution(Range(low=1e-4, high=1e-2, log=True))
+    near = [rate.near(1e-3, generator) for _ in range(50)]
+    assert 1e-3 / 2.6 < min(near) < 1e-3 < max(near) < 2.6e-3
 
 
 @each_space

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from nasmod import registry
 from nasmod.data import Dataset, Factors, find_factors, load_dataset
+from nasmod.errors import NasmodError
 from nasmod.measures.objective import Objective
 from nasmod.networks import Plan, count_flops, plan
 from nasmod.search.counting import Counting
@@ -14,6 +17,8 @@ from nasmod.study import Proposal, Study
 from nasmod.study.candidates import Distributions
 from nasmod.study.projection import with_json
 from nasmod.topology import Topology
+
+log = logging.getLogger("nasmod.context")
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,21 @@ class Context:
     def counted(self, proposal: Proposal) -> Proposal:
         """The proposal with its FLOPs, counted unless they are known: a worker then need not count them again.
 
-        Without them where a kind raises, crashes or hangs while it is counted.
+        Without them where a topology is impossible on the data, or a user's kind raises, crashes or hangs while it is
+        counted.
         """
         if proposal.flops is not None:
             return proposal
         try:
             return replace(proposal, flops=self.flops(proposal.topology))
-        except (Exception, SystemExit):  # a user's kind may raise anything, and may have parameters that it refuses
-            return proposal
+        except NasmodError as error:
+            log.info("FLOPs were not counted: %s", error)
+        except (Exception, SystemExit) as error:  # a user's kind may raise anything
+            kinds = {node.kind for node in proposal.topology.nodes if node.is_module}
+            if all(registry.is_built_in("kind", kind) for kind in kinds):
+                raise
+            log.info("FLOPs were not counted: %s: %s", type(error).__name__, error)
+        return proposal
 
     def violation(self, proposal: Proposal) -> str | None:
         """Why a `counted` proposal is not to be trained, by what is known before any training; None when it may be.

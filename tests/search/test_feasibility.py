@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from pydantic import model_validator
 
@@ -142,6 +144,14 @@ def test_parameters_that_a_kind_refuses_together_are_a_candidates_failure(make_s
     assert context.violation(proposal) is None
     feasibility.check(context)
     assert {p.topology.nodes[1].params["heads"] for p in references(context)} <= {1}  # never of such a combination
+
+
+def test_a_fault_of_nasmods_own_does_not_pass_for_feasible(make_study, monkeypatch):
+    context = bring_to_life(make_study())
+    proposal = Proposal(context.space.random(random.Random(0))[0])
+    monkeypatch.setattr("nasmod.search.context.count_flops", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        context.counted(proposal)
 
 
 def test_simple_wirings_are_of_the_kinds_that_have_a_size(make_study, tmp_path):

@@ -44,15 +44,30 @@ def tick_until(controller: Controller, state: str) -> None:
 
 def test_a_search_that_failures_ended_goes_on_after_its_finalists_were_repeated(steered):
     stored, controller, claim = steered
-    held = claim()
-    assert held.role == "repeat"
-    candidates.finish(stored.database, held, RESULT, [0.5])
+    for _ in range(stored.study.repeats):
+        held = claim()
+        assert held.role == "repeat"
+        candidates.finish(stored.database, held, RESULT, [0.5])
     tick_until(controller, "ended")
     assert status(stored).reason.startswith("20 candidates failed in a row")
     reopen(stored)  # as `resume` does
     raise_budget(stored, None, None)
     assert (status(stored).state, status(stored).failures_in_row) == ("searching", 0)
     assert claim().role == "search"
+
+
+def test_the_best_twenty_keep_their_weights_wherever_the_front_is(make_study, start):
+    stored, context = start(make_study(trials=40))
+    controller = Controller(context, stored, "controller", workers=2, lease_seconds=60.0)
+    for number in range(25):  # each beats all before it in every direction
+        controller.tick()
+        held = candidates.claim(stored.database, stored.id, "w", context.distributions)
+        measures = {"skill": 0.5 + number / 100, "modularity": number / 100, "flops": 1000.0 - number}
+        score = context.objective.score(measures)
+        result = {"measures": measures, "standard_errors": {}, "score": score}
+        candidates.finish(stored.database, held, result, [score], weights=b"weights")
+    controller._sweep_weights()
+    assert [record.weights is not None for record in controller.reader.read()][:25] == [False] * 5 + [True] * 20
 
 
 def test_what_is_tried_again_while_finalists_are_repeated_is_searched(steered):

@@ -119,6 +119,16 @@ def test_a_second_dead_attempt_fails_the_candidate(study, file_one, claim_one):
     assert trials_of(study.database)[0].state == TrialState.FAIL
 
 
+def test_what_is_handed_back_in_order_costs_no_attempt(study, file_one, claim_one):
+    file_one()
+    for _ in range(3):
+        protocol.hand_back(study.database, claim_one("w"), [], None)
+    assert reading.read_records(study)[0].attempts == 0
+    held = claim_one("w")
+    assert recovery.sweep(study.database, held.id, *recovery.running(study.database, study.id)[held.id])
+    assert reading.read_records(study)[0].state == "queued"  # its first death
+
+
 def test_a_death_on_order_is_no_failed_attempt(study, file_one, claim_one):
     file_one()
     for attempt in range(4):

@@ -175,6 +175,15 @@ def test_an_epoch_tells_what_it_is() -> None:
     assert float(loss_of(outputs, targets, "classification")) == pytest.approx(last.validation_loss, rel=1e-5)
 
 
+def test_label_smoothing_is_part_of_the_loss() -> None:
+    plain, smoothed = (
+        train(small_network(), digits(), settings(label_smoothing=smoothing), 0, lambda epoch: None)
+        for smoothing in (0.0, 0.3)
+    )
+    least = -(0.7 + 0.03) * np.log(0.73) - 9 * 0.03 * np.log(0.03)  # the entropy of a smoothed label of ten
+    assert plain.curve[-1]["train_loss"] < least < smoothed.curve[-1]["train_loss"]
+
+
 def test_a_penalty_is_part_of_the_loss() -> None:
     def weight(network: nn.Module, activations: Mapping[Any, Tensor]) -> Tensor:
         assert set(activations) == {"y"}

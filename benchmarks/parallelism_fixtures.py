@@ -23,10 +23,9 @@ import torch
 from nasmod.data import Dataset, load_dataset
 from nasmod.measures import Evaluation, Value
 from nasmod.measures.parallelism import Parallelism, ParallelismSettings, necessity
-from nasmod.measures.trained import train_and_measure
 from nasmod.networks import Network, Plan, build, plan
 from nasmod.topology import Node, Topology
-from nasmod.training import TrainingSettings
+from nasmod.training import TrainingSettings, train
 
 TABLE = Path(__file__).with_suffix(".md")
 Edges = set[tuple[int, int]]
@@ -124,8 +123,9 @@ def made(topology: Topology, dataset: Dataset, seed: int) -> Network:
 
 def trained(topology: Topology, dataset: Dataset, training: TrainingSettings, seed: int) -> Network:
     """A network after its training."""
-    found = plan(topology, dataset.inputs, dataset.output_shapes)
-    return train_and_measure(found, dataset, training, {}, seed).network
+    network = made(topology, dataset, seed)
+    train(network, dataset, training, seed, on_epoch=lambda epoch: None)
+    return network
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """References: simple wirings that a person would try first, with which a study opens.
 
 The monolith, chains, rows of equal parallel modules, and towers that fuse, in several sizes. They are ordinary
-candidates of the study, so that its search can end below none of them, and they are named beside what it found.
+candidates of the study, so that its search ends below none of them, and they are named beside what it found.
 """
 
 from __future__ import annotations

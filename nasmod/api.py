@@ -304,8 +304,11 @@ class SearchStudy:
         return reading.with_repeats(self._reader.read(), self.study.objective)
 
     def record(self, trial: int | str | None = None) -> Record:
-        """The record of a trial number, of a reference's name or of a key; the best for None."""
-        return self.best if trial is None else reading.find(self.records(), trial)
+        """The record of a trial number, of the best reference of a name or of a key; the best of all for None."""
+        if trial is None:
+            return self.best
+        named = next((record for record in self.references() if record.reference == trial), None)
+        return named or reading.find(self.records(), trial)
 
     def dataframe(self) -> pandas.DataFrame:
         """One row a record: its measures with standard errors, score, state, reason, parameters."""

@@ -434,6 +434,7 @@ def test_a_hostile_checkpoint_fails_its_candidate(folder: Path) -> None:
         change(folder, "UPDATE nasmod_studies SET state = 'searching', trials = 100")
         change(folder, "UPDATE candidates SET state = 'queued', checkpoint = 1, attempts = 0 WHERE id = ?", finished.id)
         change(folder, "DELETE FROM file_chunks WHERE name = 'checkpoint'")
+        change(folder, "DELETE FROM trial_user_attributes")  # what was noted of the failure before
         change(folder, "INSERT INTO file_chunks VALUES (?, 'checkpoint', 0, ?)", finished.id, content)
         held = candidates.claim(study.database, study.id, f"test-{number}", context.distributions)
         assert held is not None

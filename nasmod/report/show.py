@@ -60,7 +60,7 @@ def origin(record: Record, records: Sequence[Record]) -> str:
     if record.role == "reference":
         return "from: a reference, trained outside the budget"
     if record.reference:
-        return f"from: the simple wirings with which the study opened: {came.get('why', record.reference)}"
+        return f"from: the simple wirings with which the study opened: {record.reference}, {came.get('why', '')}"
     parent = next((other.label for other in records if other.key == record.proposal.parent), None)
     text = f"from: {came.get('strategy', 'unknown')}"
     if why := came.get("why"):

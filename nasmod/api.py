@@ -273,6 +273,20 @@ class SearchStudy:
         with self.stored.database.at_once():
             return recovery.retry(self.stored.database, self.stored.id, keys)
 
+    def enqueue(self, *topologies: Topology | str | Path) -> list[Record]:
+        """File topologies of a person, or those in JSON files, as candidates: whoever searches trains them.
+
+        They count towards the budget like any other. Nothing is filed unless all fit the study's space and budget and
+        are new; raises a `NasmodError` of one line, which names the file.
+        """
+        from nasmod.search.given import enqueue
+
+        storing.check_measures(self.stored)
+        context = self._context()
+        with self.stored.database.at_once():
+            keys = enqueue(context, self.stored, topologies)
+        return [record for record in self.records() if record.key in keys]
+
     def delete(self, *, force: bool = False) -> None:
         """Remove the study for good, its candidates, files and Optuna trials, and give the space back.
 

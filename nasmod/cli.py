@@ -250,6 +250,28 @@ def retry(
 
 
 @app.command()
+def enqueue(
+    name: Name,
+    topologies: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Topologies in JSON, as an export's topology.json.", metavar="TOPOLOGY", show_default=False
+        ),
+    ],
+    storage: Storage = None,
+    allow_plugins: AllowPlugins = False,
+) -> None:
+    """File topologies of your own as candidates of a study."""
+    study = _load(name, storage, allow_plugins)
+    for record in study.enqueue(*topologies):
+        print(f"Queued {record.label}, {record.proposal.origin['why']}.")
+    now = study.status()
+    more = f" --trials {now.budget + len(topologies)}" if now.trained >= now.budget else ""
+    if now.state == "ended":
+        _say_next(storage, f"nasmod resume {name}{more}")
+
+
+@app.command()
 def delete(
     name: Name,
     storage: Storage = None,

@@ -25,8 +25,8 @@ from nasmod import cli, registry
 from nasmod.errors import NasmodError
 
 COMMANDS = [
-    "start", "resume", "status", "stop", "retry", "delete", "doctor", "top", "show", "list", "new", "rescore", "copy",
-    "export", "try", "schema",
+    "start", "resume", "status", "stop", "retry", "enqueue", "delete", "doctor", "top", "show", "list", "new",
+    "rescore", "copy", "export", "try", "schema",
 ]  # fmt: skip
 NASMOD = [sys.executable, "-m", "nasmod.cli"]
 
@@ -80,6 +80,21 @@ def check_is_one_line(said: Said, *parts: str) -> None:
     assert said.err.count("\n") == 1
     for part in parts:
         assert part in said.err
+
+
+def test_topologies_of_a_person_are_queued(run: Run, own_copy: Path) -> None:
+    shown = json.loads(run("show", "small", "1", "--json").out)
+    nodes = shown["topology"]["nodes"]
+    check_is_one_line(run("enqueue", "small", "nowhere.json"), "'nowhere.json' cannot be read")
+    Path("known.json").write_text(json.dumps(shown["topology"]))
+    check_is_one_line(run("enqueue", "small", "known.json"), "known.json: #1 is the same candidate")
+    module = next(node for node in nodes if node["kind"] == "dense")
+    module["params"]["width"] = 8 if module["params"]["width"] == 16 else 16
+    Path("mine.json").write_text(json.dumps({"version": 1, "nodes": nodes}))
+    said = run("enqueue", "small", "mine.json")
+    assert said.code == 0, said.err
+    assert "given by a person in mine.json.\nNext: nasmod resume small\n" in said.out
+    assert "2 queued" in run("status", "small").out
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from nasmod.errors import NasmodError, SpaceError, StudyError, TopologyError
+from nasmod.errors import SpaceError, StudyError
 from nasmod.measures import Measured, Objective, mean_of
 from nasmod.measures.retraining import retrain
 from nasmod.measures.roles import Roles
-from nasmod.modules import check_params
 from nasmod.search.context import Context, bring_to_life
+from nasmod.search.given import Given, checked, read_topologies
 from nasmod.study import Proposal, Record, Study, candidate_key
 from nasmod.study.allowed import permit
 from nasmod.study.definition import load_plugins
-from nasmod.topology import Node, Topology
+from nasmod.topology import Topology
 from nasmod.training import Epoch, derive, why_failed
 
 OnEpoch = Callable[[str, int, Epoch], None]
@@ -67,7 +66,7 @@ class Tried:
 
 
 def try_topologies(
-    study: Study, topologies: Sequence[Topology | str | Path], *, seeds: int = 3, on_epoch: OnEpoch | None = None
+    study: Study, topologies: Sequence[Given], *, seeds: int = 3, on_epoch: OnEpoch | None = None
 ) -> list[Tried]:
     """Train topologies, or those in JSON files, as the study would: its data, factors, settings, measures, objective.
 
@@ -79,43 +78,12 @@ def try_topologies(
     """
     if seeds < 1:
         raise StudyError(f"A topology is tried with at least 1 seed, not {seeds}.")
-    read = [(None, given) if isinstance(given, Topology) else (str(given), _read(Path(given))) for given in topologies]
+    read = read_topologies(topologies)
     permit(study, None, allow=True)  # a person that tries a study trusts what it names
     load_plugins(study)
     context = bring_to_life(study)
-    checked = [(file, _checked(context, topology, file or "The topology")) for file, topology in read]
-    return [_tried(context, file, topology, seeds, on_epoch) for file, topology in checked]
-
-
-def _read(file: Path) -> Topology:
-    try:
-        return Topology.from_json(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TopologyError(f"File '{file}' cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise TopologyError(f"{file}: Not a topology, since not a text: {error}.") from error
-    except TopologyError as error:
-        raise TopologyError(f"{file}: {error}") from error
-
-
-def _checked(context: Context, topology: Topology, where: str) -> Topology:
-    """The live part with every parameter written out, once its plan on the study's data is known to be possible."""
-    try:
-        written_out = Topology(tuple(_written_out(node) for node in topology.live().nodes))
-        context.plan(written_out)
-    except NasmodError as error:
-        raise TopologyError(f"{where}: {error}") from error
-    except (Exception, SystemExit) as error:  # a user's kind may raise anything
-        raise TopologyError(f"{where}: {why_failed(error)}.") from error
-    return written_out
-
-
-def _written_out(node: Node) -> Node:
-    """The node with its parameters as a space would write them: the same network then has the same key."""
-    if not node.is_module:
-        return node
-    merge = {"merge": node.params.get("merge", "concat")} if len(node.inputs) > 1 else {}
-    return Node(node.kind, node.inputs, {**check_params(node.kind, node.params).model_dump(), **merge})
+    fitting = [(file, checked(context, topology, file or "The topology")) for file, topology in read]
+    return [_tried(context, file, topology, seeds, on_epoch) for file, topology in fitting]
 
 
 def _tried(context: Context, file: str | None, topology: Topology, seeds: int, on_epoch: OnEpoch | None) -> Tried:

@@ -473,6 +473,10 @@ class SearchStudy:
         return {**self.study.training.model_dump(mode="json"), **record.proposal.settings}
 
     def _recipe(self, record: Record) -> dict[str, Any]:
+        from nasmod.report.tables import gain_line
+
+        best, references = self.top(1), self.references()
+        gained = {"gained": gain_line(best[0], references, self.study.objective)} if best and references else {}
         return {
             "study": self.name,
             "trial": record.number if record.number is not None else record.label,
@@ -483,6 +487,7 @@ class SearchStudy:
             "data": {**self.study.data, "fingerprint": self.stored.fingerprint},
             "objective": self.study.objective.model_dump(mode="json"),
             "score": record.score,
+            **gained,
             "versions": dict(self.stored.versions),
         }
 

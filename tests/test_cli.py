@@ -230,6 +230,7 @@ def test_export_writes_and_proves_the_best(looking: Run, tmp_path: Path) -> None
     files = {"model.py", "weights.safetensors", "model.pt2", "topology.json", "README.md"}
     assert {path.name for path in (tmp_path / "best").iterdir()} == files
     assert "largest absolute difference" in said.out
+    assert '"gained": "The search ' in (tmp_path / "best" / "README.md").read_text()
     check_is_one_line(looking("export", "small", "-o", tmp_path / "best"), "new or empty")
 
 

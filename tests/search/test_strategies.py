@@ -211,7 +211,11 @@ def test_features_do_not_depend_on_the_order_of_nodes_and_tell_wirings_apart():
     other = Topology((x, Node("dense", (0,), large), Node("dense", (0,), small), y))
     chain = Topology((x, Node("dense", (0,), small), Node("dense", (1,), large), Node("output", (2,), {"name": "y"})))
     assert features(one, {}) == features(other, {}) != features(chain, {})
-    assert features(one, {})["path x"] == 2
+    assert features(one, {})["path first x"] == 2
+    assert (features(chain, {})["path first x width"], features(chain, {})["path x width"]) == (
+        math.log1p(8),
+        math.log1p(16),
+    )
     assert (features(one, {})["path longest"], features(chain, {})["path longest"]) == (1, 2)
     assert features(one, {"learning_rate": 1e-3, "augment": "none"}).keys() >= {
         "setting learning_rate",

@@ -60,17 +60,28 @@ def _refined(topology: Topology, labels: list[str]) -> list[str]:
 
 
 def _paths(topology: Topology) -> dict[str, float]:
-    """Which inputs each module depends on: how many modules carry each set of them; the longest path."""
+    """Which inputs the modules depend on: how many depend on each set of them, and how large those are in the mean.
+
+    Of the same inputs, those that read one and those that read modules alone are told apart. And the longest path.
+    """
     depends: list[frozenset[str]] = []
     depth: list[int] = []
-    found: Counter[str] = Counter()
+    numbers: dict[str, list[Mapping[str, float]]] = {}
     for node in topology.nodes:
         own = frozenset({str(node.params["name"])}) if node.kind == INPUT else frozenset()
         depends.append(own.union(*(depends[source] for source in node.inputs)))
         depth.append(max((depth[source] for source in node.inputs), default=-1) + 1)
         if node.is_module:
-            found[f"path {','.join(sorted(depends[-1]))}"] += 1
-    return {**found, "path longest": float(max(depth) - 1)}
+            first = any(topology.nodes[source].kind == INPUT for source in node.inputs)
+            place = f"path {'first ' * first}{','.join(sorted(depends[-1]))}"
+            numbers.setdefault(place, []).append(_numbers(node))
+    found = {"path longest": float(max(depth) - 1)}
+    for place, of_modules in numbers.items():
+        found[place] = float(len(of_modules))
+        for name in {name for one in of_modules for name in one}:
+            values = [one[name] for one in of_modules if name in one]
+            found[f"{place} {name}"] = sum(values) / len(values)
+    return found
 
 
 def _sizes(topology: Topology) -> dict[str, float]:

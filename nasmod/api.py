@@ -274,7 +274,7 @@ class SearchStudy:
             return recovery.retry(self.stored.database, self.stored.id, keys)
 
     def enqueue(self, *topologies: Topology | str | Path) -> list[Record]:
-        """File topologies of a person, or those in JSON files, as candidates: whoever searches trains them.
+        """File topologies of a person, or those in JSON files, as candidates: the next workers train them.
 
         They count towards the budget like any other. Nothing is filed unless all fit the study's space and budget and
         are new; raises a `NasmodError` of one line, which names the file.

@@ -65,7 +65,7 @@ def top_table(
 
 def gain_line(best: Record, references: Sequence[Record], objective: Objective) -> str:
     """What the search found beyond the simple wirings with which the study opened: scores, with standard errors."""
-    simple = max(references, key=lambda record: (record.repeats > 0, record.score or 0.0))
+    simple = max(references, key=lambda record: record.standing)
     named = f"{simple.label}: {simple.proposal.origin.get('why', simple.reference)}"
     if best.key == simple.key:
         return f"The search found nothing better than a simple wiring, {named}."

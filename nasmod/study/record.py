@@ -169,6 +169,11 @@ class Record:
         return f"#{self.number}" if self.number is not None else self.key[:8]
 
     @property
+    def standing(self) -> tuple[bool, float]:
+        """By what simple wirings are compared: one that was repeated is judged by its mean, before lucky trainings."""
+        return self.repeats > 0, self.score or 0.0
+
+    @property
     def reference(self) -> str | None:
         """Which simple wiring it is, if the study opened with it: ``monolith``, ``chain``, ``parallel``, ``towers``."""
         found = self.proposal.origin.get("reference")

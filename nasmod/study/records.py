@@ -132,15 +132,14 @@ def references(records: Iterable[Record], objective: Objective) -> list[Record]:
         name = record.reference
         if name is not None and record.state == "finished" and objective.feasible(record.measures, finished=True):
             known = best.setdefault(name, record)
-            if (record.repeats > 0, record.score or 0.0) > (known.repeats > 0, known.score or 0.0):
+            if record.standing > known.standing:
                 best[name] = record
     return list(best.values())
 
 
 def best_reference(records: Iterable[Record], objective: Objective) -> Record | None:
     """The simple wiring with the best score, those that were repeated first; None when none has finished."""
-    found = references(records, objective)
-    return max(found, key=lambda record: (record.repeats > 0, record.score or 0.0), default=None)
+    return max(references(records, objective), key=lambda record: record.standing, default=None)
 
 
 def front(records: Iterable[Record], objective: Objective) -> list[Record]:

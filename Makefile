@@ -5,8 +5,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 EXPORTED := exported/pairs
 PYTEST := $(BIN)/pytest --doctest-modules nasmod tests
+# Two at a time: more would take workers' cores from the studies that the tests run.
+SPREAD := -n 2 --dist worksteal
 
-.PHONY: demo test test-all check
+.PHONY: demo test test-all soak lint check
 
 # Search for networks that tell the sum of two digits, show what was found, export the best. Again: shows it, and exports anew.
 demo: $(INSTALLED)
@@ -17,18 +19,24 @@ demo: $(INSTALLED)
 
 # The quick tests, and the examples in docstrings.
 test: $(INSTALLED)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) $(SPREAD) -m "not slow and not soak"
 
 # All tests, real runs of minutes included.
 test-all: $(INSTALLED)
-	$(PYTEST)
+	$(PYTEST) $(SPREAD) -m "not soak"
+
+# What only many repetitions find: more random orders of events, and 200 faults of a small lab. About an hour.
+soak: $(INSTALLED)
+	$(PYTEST) $(SPREAD) -m soak
+	$(BIN)/python benchmarks/faults.py --faults 200
 
 # What must hold before a change lands.
-check: $(INSTALLED)
+check: lint test
+
+lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(MAKE) --no-print-directory test
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing nasmod and what it needs into .venv: a few minutes, once."

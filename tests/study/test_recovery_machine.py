@@ -321,9 +321,14 @@ def test_any_order_of_events_on_sqlite(tmp_path):
 
 @pytest.mark.slow
 def test_any_order_of_events_on_postgresql(tmp_path, postgresql):
-    _run(Places(tmp_path, postgresql), examples=30, steps=60)
+    _run(Places(tmp_path, postgresql), examples=12, steps=40)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_many_more_orders_on_sqlite(tmp_path):
-    _run(Places(tmp_path, None), examples=60, steps=60)
+    _run(Places(tmp_path, None), examples=200, steps=60)
+
+
+@pytest.mark.soak
+def test_many_more_orders_on_postgresql(tmp_path, postgresql):
+    _run(Places(tmp_path, postgresql), examples=60, steps=60)

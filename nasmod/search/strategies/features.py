@@ -14,6 +14,7 @@ from functools import lru_cache
 from nasmod.topology import INPUT, Node, Parameter, Topology
 
 ROUNDS = 2  # how far a label sees
+LABEL = "wl "  # a feature whose name begins so is a label's count; the others are paths, sizes and settings
 
 Features = Mapping[str, float]
 
@@ -28,7 +29,7 @@ def _of_topology(topology: Topology) -> Features:
     found: Counter[str] = Counter()
     for labels in (_kind_labels(topology), _sized_labels(topology)):
         found.update(_refined(topology, labels))
-    named = {f"wl {label}": math.sqrt(count) for label, count in found.items()}
+    named = {f"{LABEL}{label}": math.sqrt(count) for label, count in found.items()}
     return named | _paths(topology) | _sizes(topology)
 
 

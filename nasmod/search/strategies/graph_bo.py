@@ -10,28 +10,23 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.stats import rankdata
+from threadpoolctl import threadpool_limits
 
 from nasmod.errors import SpaceError
 from nasmod.measures.objective import Objective
 from nasmod.search.strategies.features import features
+from nasmod.search.strategies.gaussian_process import Floats, GaussianProcess
 from nasmod.search.strategies.random import draw
 from nasmod.search.strategies.strategy import StrategySettings
 from nasmod.space import Space
-from nasmod.study import TRAINED, Proposal, Record
+from nasmod.study import TRAINED, Proposal, Record, candidate_key
 
-Floats = NDArray[np.float64]
 BEST, LATEST = 150, 150  # records that the process is fitted to
-GRAPH_SHARES = (0.0, 0.3, 0.7)  # of the kernel: Weisfeiler-Lehman labels; the rest is paths and sizes
-NOISES = (0.01, 0.03, 0.1, 0.3)  # variance of a training, as a share of the spread of the scores
-LENGTH = 1.0  # of the kernel of paths and sizes, for standardised features
 
 
 class GraphBoSettings(StrategySettings):
@@ -61,21 +56,31 @@ class GraphBo:
 
     def _of_the_model(self, trained: Sequence[Record], known: set[str], count: int) -> list[Proposal]:
         fitted_to = _window(trained)
-        model = Model.fitted(fitted_to, self._targets(fitted_to))
-        means = model.mean(model.features)
-        best = heapq.nlargest(self.settings.parents, range(len(fitted_to)), key=lambda index: means[index])
-        pool = self._pool([fitted_to[index] for index in best])
-        samples = model.samples([features(p.topology, p.settings) for p in pool], count, self.generator)
+        seen = [features(record.proposal.topology, record.proposal.settings) for record in fitted_to]
+        with threadpool_limits(1):  # the workers have the other cores; waiting for one takes ten times as long
+            model = GaussianProcess(seen, self._targets(fitted_to))
+            means = model.means(seen)
+            best = heapq.nlargest(self.settings.parents, range(len(fitted_to)), key=lambda index: means[index])
+            pool = self._pool([fitted_to[index] for index in best], known)
+            samples = model.samples([features(p.topology, p.settings) for p in pool], count, self.generator)
         chosen: dict[int, None] = {}
         for sample in samples:
             order = np.argsort(-sample).tolist()
             chosen[next((index for index in order if index not in chosen), order[0])] = None
-        # what follows stands in for what is known or over the FLOPs budget
+        # what follows stands in for what is over the FLOPs budget
         chosen |= dict.fromkeys(np.argsort(-samples[0]).tolist())
         return [pool[index] for index in chosen]
 
-    def _pool(self, parents: Sequence[Record]) -> list[Proposal]:
-        pool = {}
+    def _pool(self, parents: Sequence[Record], known: set[str]) -> list[Proposal]:
+        """Edits of the parents and random draws, without repeats: those that are not known, if there are any."""
+        found = {candidate_key(made.topology, made.settings): made for made in self._edits(parents)}
+        random_ones = max(1 - len(found), round(self.settings.random_share * self.settings.pool))
+        for _ in range(random_ones):
+            drawn = draw(self.space, self.generator, "graph_bo", "drawn at random, and most promising")
+            found.setdefault(candidate_key(drawn.topology, drawn.settings), drawn)
+        return [made for key, made in found.items() if key not in known] or list(found.values())
+
+    def _edits(self, parents: Sequence[Record]) -> Iterator[Proposal]:
         for number in range(self.settings.pool):
             parent = parents[number % len(parents)]
             try:
@@ -83,13 +88,7 @@ class GraphBo:
             except SpaceError:  # a tiny space may have no neighbour
                 continue
             why = f"the most promising of {self.settings.pool} edits of the best {len(parents)}, of {parent.label}"
-            origin = {"strategy": "graph_bo", "why": why}
-            pool[edited.key, tuple(sorted(settings.items()))] = Proposal(edited, settings, parent.key, origin)
-        random_ones = max(1 - len(pool), round(self.settings.random_share * self.settings.pool))
-        for _ in range(random_ones):
-            drawn = draw(self.space, self.generator, "graph_bo", "drawn at random, and most promising")
-            pool[drawn.topology.key, tuple(sorted(drawn.settings.items()))] = drawn
-        return list(pool.values())
+            yield Proposal(edited, settings, parent.key, {"strategy": "graph_bo", "why": why})
 
     def _targets(self, records: Sequence[Record]) -> Floats:
         """What each record would have reached; in mode ``pareto`` a random scalarisation of the directions."""
@@ -128,79 +127,3 @@ def _at_the_end(records: Sequence[Record]) -> Floats:
 
 def _accuracies(record: Record) -> list[float]:
     return [point["validation_accuracy"] for point in record.curve if "validation_accuracy" in point]
-
-
-@dataclass(frozen=True)
-class Model:
-    """A Gaussian process fitted to feature vectors: its kernel's parts and weights by the best marginal likelihood."""
-
-    names: tuple[str, ...]
-    plain: NDArray[np.bool_]  # (F,) which features are paths, sizes and settings, not labels
-    centre: Floats
-    scale: Floats
-    features: Floats  # (N, F) of the records
-    mean_target: float
-    spread: float
-    graph_share: float
-    factor: Floats  # lower Cholesky factor of the noisy kernel matrix
-    weights: Floats
-
-    @classmethod
-    def fitted(cls, records: Sequence[Record], targets: Floats) -> Model:
-        """The process fitted to records and what they reached."""
-        seen = [features(record.proposal.topology, record.proposal.settings) for record in records]
-        names = tuple(sorted({name for found in seen for name in found}))
-        table = _table(seen, names)
-        plain = np.array([not name.startswith("wl ") for name in names])
-        centre = np.where(plain, table.mean(0), 0.0)
-        scale = np.where(plain, table.std(0) + 1e-9, 1.0)
-        table = (table - centre) / scale
-        mean, spread = float(targets.mean()), float(targets.std()) or 1.0
-        wanted = (targets - mean) / spread
-        best: tuple[float, float, Floats, Floats] | None = None
-        for share in GRAPH_SHARES:
-            kernel = _kernel(table, table, plain, share)
-            for noise in NOISES:
-                factor = cho_factor(kernel + noise * np.eye(len(table)), lower=True)[0]
-                weights = cho_solve((factor, True), wanted)
-                likelihood = -0.5 * float(wanted @ weights) - float(np.log(np.diag(factor)).sum())
-                if best is None or likelihood > best[0]:
-                    best = likelihood, share, np.tril(factor), weights
-        assert best is not None
-        _, share, factor, weights = best
-        return cls(names, plain, centre, scale, table, mean, spread, share, factor, weights)
-
-    def mean(self, table: Floats) -> Floats:
-        """The posterior mean of standardised feature vectors, in the targets' units."""
-        found: Floats = self.mean_target + self.spread * (self._kernel(table) @ self.weights)
-        return found
-
-    def samples(self, seen: Sequence[Mapping[str, float]], count: int, generator: random.Random) -> Floats:
-        """Samples of the posterior at features (count, N), in the targets' units."""
-        table = (_table(seen, self.names) - self.centre) / self.scale
-        across = self._kernel(table)
-        inner = solve_triangular(self.factor, across.T, lower=True)
-        covariance = _kernel(table, table, self.plain, self.graph_share) - inner.T @ inner
-        values, vectors = np.linalg.eigh(covariance)
-        noise = np.random.default_rng(generator.getrandbits(64)).standard_normal((count, len(table)))
-        drawn = noise * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
-        found: Floats = self.mean_target + self.spread * (across @ self.weights + drawn)
-        return found
-
-    def _kernel(self, table: Floats) -> Floats:
-        return _kernel(table, self.features, self.plain, self.graph_share)
-
-
-def _table(seen: Sequence[Mapping[str, float]], names: Sequence[str]) -> Floats:
-    return np.array([[found.get(name, 0.0) for name in names] for found in seen], dtype=np.float64)
-
-
-def _kernel(first: Floats, second: Floats, plain: NDArray[np.bool_], graph_share: float) -> Floats:
-    """Cosine of the label counts and a squared exponential of the rest, weighed."""
-    a, b = first[:, ~plain], second[:, ~plain]
-    norms = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)[None, :]
-    graphs = a @ b.T / np.maximum(norms, 1e-9)
-    a, b = first[:, plain], second[:, plain]
-    distances = ((a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T) / max(1, plain.sum())
-    found: Floats = graph_share * graphs + (1 - graph_share) * np.exp(-np.maximum(distances, 0.0) / (2 * LENGTH**2))
-    return found

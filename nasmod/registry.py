@@ -259,6 +259,7 @@ def _register_built_ins() -> None:
         ("kind", "dense", "modules.dense", "Dense", "DenseParameters"),
         ("kind", "conv", "modules.conv", "Conv", "ConvParameters"),
         ("kind", "pool", "modules.pool", "Pool", "PoolParameters"),
+        ("kind", "skip", "modules.skip", "Skip", "SkipParameters"),
         ("kind", "attention", "modules.attention", "Attention", "AttentionParameters"),
         ("dataset", "digits", "data.digits", "load", "DigitsSettings"),
         ("dataset", "digit_pairs", "data.digit_pairs", "load", "DigitPairsSettings"),

@@ -110,6 +110,7 @@ ALL_KINDS = {
             "position": st.sampled_from(["learned", "sinusoidal"]),
         }
     ),
+    "skip": st.just({}),
 }
 shapes = st.one_of(*(st.lists(st.integers(1, 7), min_size=rank, max_size=rank).map(tuple) for rank in (1, 2, 3)))
 """Of flat, sequence and image inputs, kept small."""

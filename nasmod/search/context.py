@@ -89,5 +89,5 @@ def bring_to_life(study: Study, dataset: Dataset | None = None, factors: Factors
         factors = find_factors(dataset, study.factors)
     if factors is not None:
         dataset = dataset.with_factors(factors)
-    space = Space(SpaceFile.from_table(study.space), dataset.inputs, dataset.output_shapes)
+    space = Space.of(SpaceFile.from_table(study.space), dataset.inputs, dataset.output_shapes)
     return Context(study, dataset, space)

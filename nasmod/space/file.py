@@ -85,10 +85,24 @@ class ModulesSection(_Section):
         return self
 
 
+class PlaceSection(_Section):
+    """A named place of a fixed wiring: what it reads, and which kinds may fill it (``none``: it may stay empty)."""
+
+    reads: tuple[StrictStr, ...] = Field(min_length=1, description="inputs, or places named before")
+    kinds: tuple[StrictStr, ...] | None = Field(default=None, min_length=1, description="all kinds of the space")
+
+    @field_validator("reads", "kinds")
+    @classmethod
+    def _distinct(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return names and _without_repeats(names)
+
+
 class WiringSection(_Section):
     """Which edges there may be, how inputs merge, and which families of graphs random proposals are drawn from."""
 
-    edges: Literal["free", "chain", "parallel"] = "free"
+    edges: Literal["free", "chain", "parallel", "fixed"] = "free"
+    places: dict[str, PlaceSection] = Field(default={}, max_length=MAX_MODULES, description="of fixed edges, in order")
+    outputs: dict[str, tuple[StrictStr, ...]] = Field(default={}, description="of fixed edges: the places each reads")
     merge: tuple[Literal["sum", "concat", "gated"], ...] = Field(default=("concat",), min_length=1)
     generators: tuple[str, ...] = Field(default=tuple(FAMILIES), min_length=1)
 
@@ -110,6 +124,15 @@ class WiringSection(_Section):
                 raise ValueError(unknown("generator family", family, FAMILIES).rstrip("."))
         return generators
 
+    @model_validator(mode="after")
+    def _fixed_or_not(self) -> WiringSection:
+        if self.edges != "fixed":
+            if self.places or self.outputs:
+                raise ValueError(f'`places` and `outputs` go with `edges = "fixed"`, not with "{self.edges}"')
+        elif not self.places or not self.outputs:
+            raise ValueError("fixed edges need `places`, each with what it reads, and `outputs`, with what each reads")
+        return self
+
 
 class SpaceFile(_Section):
     """The tables of a search space file; `nasmod.space.Space` checks the kinds and their parameters.
@@ -119,7 +142,7 @@ class SpaceFile(_Section):
     nasmod.errors.SpaceError: Search space: modules: No key 'mx'. Did you mean 'max'? Known: max, min.
     """
 
-    modules: ModulesSection
+    modules: ModulesSection | None = Field(default=None, description="not of fixed edges, whose places are all named")
     kinds: dict[str, dict[str, Values]] = Field(min_length=1, description="searched and fixed parameters by kind")
     wiring: WiringSection = WiringSection()
     settings: dict[str, Searched] = Field(default={}, description="training settings that are searched too")
@@ -132,6 +155,14 @@ class SpaceFile(_Section):
                 if isinstance(options, tuple):
                     _without_repeats(options)
         return tables
+
+    @model_validator(mode="after")
+    def _counted(self) -> SpaceFile:
+        if self.wiring.edges == "fixed" and self.modules is not None:
+            raise ValueError("fixed edges have no table [modules]: their places are named")
+        if self.wiring.edges != "fixed" and self.modules is None:
+            raise ValueError("the table [modules] is missing, with the `max` of a topology's modules")
+        return self
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> SpaceFile:
@@ -170,9 +201,11 @@ def _in_one_line(error: ValidationError) -> str:
             ("modules",): ModulesSection,
             ("wiring",): WiringSection,
         }
+        if table[:2] == ["wiring", "places"]:
+            models[tuple(table)] = PlaceSection
         return (f"{'.'.join(table)}: " if table else "") + unknown(
             "key", key, models.get(tuple(table), Range).model_fields
         )
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if problem["type"] in ("value_error", "missing") else f", not {problem['input']!r}"
-    return f"{'.'.join(place)}: {message}{got}."
+    return (f"{'.'.join(place)}: " if place else "") + f"{message}{got}."

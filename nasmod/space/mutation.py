@@ -84,14 +84,16 @@ def edits_of(space: Space, topology: Topology) -> list[str]:
     names = []
     if count < space.max_modules:
         more = {"free": ["add", "split", "insert", "duplicate"], "parallel": ["add", "duplicate"], "chain": ["split"]}
-        names += more[wiring]
-    if count > space.min_modules:
+        names += more.get(wiring, [])
+    if wiring == "fixed":
+        names += ["refill"] * any(space.parameters()[f"kind_{slot}"].count > 1 for slot in range(space.max_modules))
+    elif count > space.min_modules:
         names.append("remove")
     if any(_resizable(space, node) for node in topology.nodes):
         names.append("resize")
         if count > 1:
             names += ["resize all", "make alike"]
-    if len(space.kinds) > 1:
+    if len(space.kinds) > 1 and wiring != "fixed":
         names.append("change kind")
     if space.wiring.parameters:
         names += ["add edge", "drop edge", "rewire"]
@@ -164,6 +166,19 @@ def _change_kind(space: Space, topology: Topology, generator: random.Random) -> 
     return change_kind(topology, _module(topology, generator), new.kind, new.params)
 
 
+def _refill(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    """A place of a fixed wiring filled by another kind, left empty, or filled where it was empty."""
+    values, slot = space.encode(topology), generator.randrange(space.max_modules)
+    kinds = space.parameters()[f"kind_{slot}"].values()
+    others = [kind for kind in kinds if kind != values[f"kind_{slot}"]]
+    if not others:
+        raise TopologyError(f"Place {slot} has one kind only.")
+    for name, found in space.parameters().items():
+        if name.endswith(f"_{slot}") and not name.startswith("setting."):
+            values[name] = found.random(generator)
+    return space.decode({**values, f"kind_{slot}": generator.choice(others)})[0]
+
+
 def _add_edge(space: Space, topology: Topology, generator: random.Random) -> Topology:
     source, reader = generator.sample(range(len(topology.nodes)), 2)
     return add_edge(topology, source, reader)
@@ -187,6 +202,7 @@ EDITS: dict[str, Edit] = {
     "resize all": _resize_all,
     "make alike": _make_alike,
     "change kind": _change_kind,
+    "refill": _refill,
     "add edge": _add_edge,
     "drop edge": _drop_edge,
     "rewire": _rewire,

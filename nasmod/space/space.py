@@ -36,10 +36,10 @@ class Space:
     def __init__(self, file: SpaceFile, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> None:
         self.file = file
         self.inputs, self.outputs = dict(inputs), dict(outputs)
-        self.min_modules, self.max_modules = file.modules.min, file.modules.max
+        self.min_modules, self.max_modules = self._module_counts()
         self.kinds = {name: read_kind(name, table) for name, table in file.kinds.items()}
         self.merges = file.wiring.merge
-        self.wiring = Wiring(file.wiring.edges, self.max_modules, tuple(inputs), tuple(outputs))
+        self.wiring = self._wiring()
         self.setting_distributions = {name: distribution(values) for name, values in file.settings.items()}
         self._parameters = dict(self._named_distributions())
         self._defaults = {name: found.default for name, found in self._parameters.items()}
@@ -47,7 +47,14 @@ class Space:
     @classmethod
     def load(cls, path: str | Path, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> Space:
         """The space of a file; `SpaceError` in one line."""
-        return cls(SpaceFile.load(path), inputs, outputs)
+        return cls.of(SpaceFile.load(path), inputs, outputs)
+
+    @classmethod
+    def of(cls, file: SpaceFile, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> Space:
+        """The space that a file describes: a `Blueprint` where its edges are fixed."""
+        from nasmod.space.blueprint import Blueprint
+
+        return (Blueprint if file.wiring.edges == "fixed" else Space)(file, inputs, outputs)
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -71,13 +78,8 @@ class Space:
         for slot in empty[: max(0, self.min_modules - len(active))]:
             kinds[slot] = next(iter(self.kinds))
             active = sorted([*active, slot])
-        slots = {}
-        for slot in active:
-            kind = self.kinds[kinds[slot]]
-            params = kind.params({name: values[f"{kind.name}.{name}_{slot}"] for name in kind.searched})
-            slots[slot] = Slot(kind.name, params, str(values.get(f"merge_{slot}", self.merges[0])))
-        settings = {name: values[f"setting.{name}"] for name in self.settings}
-        return self.assemble(slots, self.wiring.wired(active, values)), settings
+        slots = {slot: self._slot(slot, kinds[slot], values) for slot in active}
+        return self.assemble(slots, self.wiring.wired(active, values)), self._settings_of(values)
 
     def encode(
         self,
@@ -91,7 +93,7 @@ class Space:
         Raises `SpaceError` if the space does not hold the topology or a setting.
         """
         found = Members(self, topology)
-        placement = list(range(len(found.slots))) if near is None else self._placement_near(found, near)
+        placement = self._placement(found, near)
         slot_of = dict(zip(placement, found.slots, strict=True))
         values: dict[str, Parameter] = {}
         for slot in range(self.max_modules):
@@ -154,23 +156,51 @@ class Space:
 
     def _named_distributions(self) -> Iterator[tuple[str, Distribution]]:
         for slot in range(self.max_modules):
-            yield f"kind_{slot}", Choice((NONE, *self.kinds), NONE)
-            for kind in self.kinds.values():
-                for name, found in kind.searched.items():
-                    yield f"{kind.name}.{name}_{slot}", found
+            found = self._kinds_of(slot)
+            yield f"kind_{slot}", found
+            for kind in found.options:
+                for name, searched in self.kinds[str(kind)].searched.items() if kind != NONE else ():
+                    yield f"{kind}.{name}_{slot}", searched
             if len(self.merges) > 1 and self.wiring.reads_several(slot):
                 yield f"merge_{slot}", Choice(self.merges, self.merges[0])
         for name in self.wiring.parameters:
             yield name, Choice((False, True), False)
-        for name, found in self.setting_distributions.items():
-            yield f"setting.{name}", found
+        for name, setting in self.setting_distributions.items():
+            yield f"setting.{name}", setting
+
+    def _module_counts(self) -> tuple[int, int]:
+        """The fewest and the most modules of a topology."""
+        assert self.file.modules is not None
+        return self.file.modules.min, self.file.modules.max
+
+    def _wiring(self) -> Wiring:
+        return Wiring(self.file.wiring.edges, self.max_modules, tuple(self.inputs), tuple(self.outputs))
+
+    def _kinds_of(self, slot: int) -> Choice:
+        """The kinds that a slot may have."""
+        return Choice((NONE, *self.kinds), NONE)
+
+    def _unfilled(self, slot: int) -> str:
+        """The kind of a slot that no module of a topology lies in."""
+        return NONE
+
+    def _placement(self, found: Members, near: Mapping[str, Parameter] | None) -> list[int]:
+        """The slot of each module."""
+        return list(range(len(found.slots))) if near is None else self._placement_near(found, near)
+
+    def _slot(self, slot: int, kind: str, values: Mapping[str, Parameter]) -> Slot:
+        searched = {name: values[f"{kind}.{name}_{slot}"] for name in self.kinds[kind].searched}
+        return Slot(kind, self.kinds[kind].params(searched), str(values.get(f"merge_{slot}", self.merges[0])))
+
+    def _settings_of(self, values: Mapping[str, Parameter]) -> Settings:
+        return {name: values[f"setting.{name}"] for name in self.settings}
 
     def _slot_values(self, slot: int, module: Slot | None) -> dict[str, Parameter]:
-        values: dict[str, Parameter] = {f"kind_{slot}": NONE if module is None else module.kind}
-        for kind in self.kinds.values():
-            own = module is not None and kind.name == module.kind
-            for name, found in kind.searched.items():
-                values[f"{kind.name}.{name}_{slot}"] = module.params[name] if own and module else found.default
+        values: dict[str, Parameter] = {f"kind_{slot}": self._unfilled(slot) if module is None else module.kind}
+        for kind in self._kinds_of(slot).options:
+            for name, found in self.kinds[str(kind)].searched.items() if kind != NONE else ():
+                own = module is not None and kind == module.kind
+                values[f"{kind}.{name}_{slot}"] = module.params[name] if own and module else found.default
         if f"merge_{slot}" in self._parameters:
             values[f"merge_{slot}"] = self.merges[0] if module is None else module.merge
         return values

@@ -40,7 +40,7 @@ def all_busy(stored: StoredStudy, workers: int) -> bool:
 @pytest.mark.parametrize("now", [False, True], ids=["draining", "halting"])
 def test_stopped_from_anywhere_every_machine_ends_and_the_study_goes_on_later(make_study, storage, tmp_path, now):
     # to be handed back, candidates take several times the signs of life by which their workers hear of it
-    trials = 6 if now else 12  # while a command starts, workers begin some more
+    trials = 4 if now else 12  # while a command starts, workers begin some more
     study = slower(make_study(trials=trials, epochs=150 if now else 40))
     groups = [Group(tmp_path / f"machine {index}", storage) for index in range(2)]
     with filed(study, storage) as (stored, context), groups_of(*groups):

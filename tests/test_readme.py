@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import typer
 from nasmod import registry
 from nasmod.cli import app
 from nasmod.networks import build, plan
+from nasmod.space import Space, SpaceFile
 from nasmod.topology import Node, Topology
 
 README = Path(__file__).parent.parent.joinpath("README.md").read_text(encoding="utf-8")
@@ -41,3 +43,14 @@ def test_the_kind_in_the_readme_builds_and_runs(tmp_path: Path):
     )
     network = build(plan(Topology(nodes), {"x": (1, 4, 4)}, {"y": (3,)}))
     assert network({"x": torch.zeros(2, 1, 4, 4)})["y"].shape == (2, 3)
+
+
+def test_the_fixed_wiring_in_the_readme_is_a_space_whose_topologies_train():
+    (block,) = [code for code in re.findall(r"```toml\n(.*?)```", README, re.DOTALL) if "[wiring.places]" in code]
+    space = Space.of(SpaceFile.from_table(tomllib.loads(block)), {"x": (1, 8, 8)}, {"y": (3,)})
+    found = space.topologies(100)
+    assert found is not None
+    assert len(found) == 2 * (3 * 3 - 1)  # stem, then left and right: of 8 and 16 channels, or 16 and 8, is the same
+    for topology in found:
+        network = build(plan(topology, space.inputs, space.outputs))
+        assert network({"x": torch.zeros(2, 1, 8, 8)})["y"].shape == (2, 3)

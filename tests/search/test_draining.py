@@ -37,7 +37,17 @@ def all_busy(stored: StoredStudy, workers: int) -> bool:
     return len(running) == workers and status(stored).trained > 0
 
 
-@pytest.mark.parametrize("now", [False, True], ids=["draining", "halting"])
+@pytest.mark.parametrize(
+    ("storage", "now"),
+    [
+        ("sqlite", True),
+        ("postgresql", False),
+        pytest.param("sqlite", False, marks=pytest.mark.soak),
+        pytest.param("postgresql", True, marks=pytest.mark.soak),
+    ],
+    indirect=["storage"],
+    ids=["sqlite-halting", "postgresql-draining", "sqlite-draining", "postgresql-halting"],
+)
 def test_stopped_from_anywhere_every_machine_ends_and_the_study_goes_on_later(make_study, storage, tmp_path, now):
     # to be handed back, candidates take several times the signs of life by which their workers hear of it
     trials = 4 if now else 12  # while a command starts, workers begin some more

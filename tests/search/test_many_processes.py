@@ -31,8 +31,14 @@ from tests.search.groups import (
     without_times,
 )
 
+soaked_on_sqlite = pytest.mark.parametrize(
+    "storage",
+    [pytest.param("postgresql", marks=pytest.mark.slow), pytest.param("sqlite", marks=pytest.mark.soak)],
+    indirect=True,
+)
 
-@pytest.mark.slow
+
+@soaked_on_sqlite
 def test_eight_workers_on_three_machines_killed_for_a_minute_train_the_budget_exactly(make_study, storage, tmp_path):
     seconds = 60.0 if storage.startswith("postgresql") else 30.0
     generator = random.Random(11)
@@ -121,7 +127,7 @@ def test_a_candidate_handed_back_and_then_killed_goes_on_elsewhere_with_the_same
         assert without_times(record) == undisturbed(study, record, tmp_path)
 
 
-@pytest.mark.slow
+@soaked_on_sqlite
 def test_a_killed_controller_is_replaced_and_the_search_ends_with_the_same_candidates(make_study, storage, tmp_path):
     study = slower(make_study(trials=8, epochs=20))
     groups = [Group(tmp_path / f"machine {index}", storage) for index in range(2)]

@@ -184,6 +184,14 @@ def test_bayesian_optimisation_over_graphs_learns_what_is_good(space):
     assert {record.proposal.origin["why"].split(",")[0].split(" of")[0] for record in proposed} > {"the most promising"}
 
 
+def test_bayesian_optimisation_over_graphs_proposes_nothing_known_while_there_is_something_new(space):
+    records = searched(space, "graph_bo", COMBINED, 30, initial=10)
+    known = {record.key for record in records}
+    for seed in range(5):
+        found = GraphBo(GraphBoSettings(), space, random.Random(seed), COMBINED).propose(records, 1)
+        assert not known & {candidate_key(proposal.topology, proposal.settings) for proposal in found}
+
+
 def test_bayesian_optimisation_over_graphs_gives_many_workers_different_proposals(space):
     records = searched(space, "graph_bo", COMBINED, 30, initial=10)
     found = GraphBo(GraphBoSettings(pool=120), space, random.Random(0), COMBINED).propose(records, 64)

@@ -1,0 +1,56 @@
+"""The Gaussian process: what it learns, and what it does not depend on."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nasmod import registry
+from nasmod.search.strategies.features import Features, features
+from nasmod.search.strategies.gaussian_process import GaussianProcess
+from nasmod.space import Space
+
+
+@pytest.fixture(scope="module")
+def seen() -> list[Features]:
+    space = Space.load(registry.packaged("search_spaces")["dense"], {"x": (64,)}, {"y": (10,)})
+    return [features(*space.random(random.Random(seed))) for seed in range(60)]
+
+
+def test_what_it_was_fitted_to_predicts_what_it_has_not_seen(seen):
+    """The more modules the better, up to noise: it finds which of those left out have more."""
+    modules = np.array([found["size modules"] for found in seen])
+    noisy = modules + np.random.default_rng(0).normal(0, 0.5, len(seen))
+    means = GaussianProcess(seen[:40], noisy[:40]).means(seen[40:])
+    assert np.corrcoef(means, modules[40:])[0, 1] > 0.8
+
+
+@given(st.lists(st.floats(-1, 1), min_size=60, max_size=60, unique=True))
+def test_only_the_order_of_what_was_reached_counts(seen, targets):
+    """So that one that learned nothing says no more than any other that is worst."""
+    stretched = np.array([target if target > min(targets) else -1000.0 for target in targets])
+    assert GaussianProcess(seen, targets).means(seen).tolist() == GaussianProcess(seen, stretched).means(seen).tolist()
+
+
+def test_topologies_that_reached_the_same_are_equally_good(seen):
+    assert np.allclose(GaussianProcess(seen, [0.5] * len(seen)).means(seen), 0.0)
+
+
+def test_samples_vary_about_the_means_and_most_where_nothing_is_known(seen):
+    process = GaussianProcess(seen[:40], [found["size modules"] for found in seen[:40]])
+    drawn = process.samples(seen, 4000, random.Random(0))
+    assert drawn.shape == (4000, 60)
+    spread = drawn.std(0)
+    assert np.abs(drawn.mean(0) - process.means(seen)).max() < 5 * spread.max() / np.sqrt(4000)
+    assert spread[:40].mean() < spread[40:].mean()
+    assert (process.samples(seen, 3, random.Random(1)) == process.samples(seen, 3, random.Random(1))).all()
+
+
+def test_names_that_no_record_had_are_passed_over(seen):
+    process = GaussianProcess(seen[:40], range(40))
+    new = {**seen[50], "wl never seen": 1.0, "size never seen": 3.0}
+    assert process.means([new]) == pytest.approx(process.means([seen[50]]))

@@ -97,6 +97,15 @@ def check_params(name: str, params: Mapping[str, Any]) -> Any:
         raise SpaceError(f"The kind '{name}' refuses {own}: {type(error).__name__}: {error}") from error
 
 
+def is_trained(name: str) -> bool:
+    """Whether modules of a kind have parameters to train. A kind without says so by ``is_trained = False``.
+
+    >>> is_trained("dense"), is_trained("pool")
+    (True, False)
+    """
+    return bool(getattr(kind(name), "is_trained", True))
+
+
 @functools.cache
 def network_class(name: str) -> type[nn.Module]:
     """The network class of a kind, made once."""

@@ -25,6 +25,7 @@ class Pool:
     """
 
     Parameters = PoolParameters
+    is_trained = False
     accepts = (3,)
 
     def output_shape(self, shape: Shape, params: PoolParameters) -> Shape:

@@ -22,6 +22,7 @@ class Skip:
     """
 
     Parameters = SkipParameters
+    is_trained = False
     accepts = RANKS
 
     def output_shape(self, shape: Shape, params: SkipParameters) -> Shape:

@@ -30,8 +30,9 @@ def draw(space: Space, generator: random.Random) -> tuple[Topology, dict[str, Pa
 
 
 def draw_slot(space: Space, generator: random.Random) -> Slot:
-    """A random module: each kind as likely as another."""
-    kind = generator.choice(list(space.kinds.values()))
+    """A random module. Kinds without parameters are less likely: networks of pools alone learn little."""
+    kinds = list(space.kinds.values())
+    (kind,) = generator.choices(kinds, [kind.weight for kind in kinds])
     searched = {name: found.random(generator) for name, found in kind.searched.items()}
     return Slot(kind.name, kind.params(searched), generator.choice(space.merges))
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from nasmod import registry
 from nasmod.errors import SpaceError
-from nasmod.modules import check_params
+from nasmod.modules import check_params, is_trained
 from nasmod.space.distributions import Choice, Distribution, distribution
 from nasmod.space.file import Range
 from nasmod.topology import INPUT, OUTPUT, Parameter
 
 NONE = "none"  # the kind of an empty slot
+UNTRAINED = 0.25  # how likely a kind without parameters to train is drawn, where others count 1
 CHECKED_ONE_BY_ONE = 1000  # larger ranges are checked at both ends
 
 
@@ -25,6 +26,7 @@ class SearchedKind:
     name: str
     defaults: Mapping[str, Parameter]
     searched: Mapping[str, Distribution]
+    weight: float = 1.0  # how likely it is among the kinds of a random draw
 
     def params(self, searched: Mapping[str, Parameter]) -> dict[str, Parameter]:
         """All parameters of a node, given the searched ones."""
@@ -73,7 +75,7 @@ def read_kind(name: str, table: Mapping[str, Any]) -> SearchedKind:
         defaults |= {key: found.default for key, found in searched.items()}
     except SpaceError as error:
         raise SpaceError(f"Search space, kinds.{name}: {error}") from error
-    return SearchedKind(name, defaults, searched)
+    return SearchedKind(name, defaults, searched, 1.0 if is_trained(name) else UNTRAINED)
 
 
 def _first(values: Range | tuple[Parameter, ...] | Parameter) -> Parameter:

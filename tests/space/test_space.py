@@ -251,11 +251,19 @@ def test_every_edit_that_applies_is_drawn(monkeypatch):
             return found
 
         monkeypatch.setitem(EDITS, name, told)
-    space, generator = SHIPPED["conv"], random.Random(0)
-    topology, settings = space.random(generator)
-    for _ in range(300):
-        topology, settings = space.mutate(topology, settings, generator)
+    generator = random.Random(0)
+    for space, count in ((SHIPPED["conv"], 300), (SHIPPED["cell"], 30)):
+        topology, settings = space.random(generator)
+        for _ in range(count):
+            topology, settings = space.mutate(topology, settings, generator)
     assert drawn == EDITS.keys()
+
+
+def test_kinds_without_parameters_are_drawn_less_often():
+    generator = random.Random(0)
+    drawn = [SHIPPED["conv"].random(generator)[0] for _ in range(300)]
+    kinds = Counter(node.kind for topology in drawn for node in topology.nodes if node.is_module)
+    assert 0.1 < kinds["pool"] / kinds.total() < 0.3
 
 
 def test_a_size_moves_to_a_neighbouring_value_more_often_than_anywhere():

@@ -29,13 +29,12 @@ class LabelledNode(Protocol):
     def params(self) -> Mapping[str, Any]: ...
 
 
-def key_of(nodes: Sequence[LabelledNode]) -> str:
-    """64 hexadecimal digits, equal exactly for isomorphic DAGs of equally labelled nodes.
+def key_of(nodes: Sequence[LabelledNode], order: Sequence[int]) -> str:
+    """64 hexadecimal digits, equal exactly for isomorphic DAGs of equally labelled nodes; `order` is `canonical_order`.
 
     The order of a node's inputs is no part of the key: a sum has none, and permuted concatenated inputs are the same
     network up to a permutation of weights.
     """
-    order = canonical_order(nodes)
     position = {old: new for new, old in enumerate(order)}
     rows = [[_label(nodes[old]), sorted(position[source] for source in nodes[old].inputs)] for old in order]
     return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()

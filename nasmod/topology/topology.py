@@ -68,7 +68,12 @@ class Topology:
     @cached_property
     def key(self) -> str:
         """Identity of the live part: equal exactly for isomorphic labelled DAGs (see `nasmod.topology.key`)."""
-        return key_of(self.live().nodes)
+        return key_of(self.live().nodes, self._order)
+
+    @cached_property
+    def _order(self) -> list[int]:
+        """The canonical order of the live part, of which both the key and the canonical form are made."""
+        return canonical_order(self.live().nodes)
 
     @property
     def module_count(self) -> int:
@@ -99,8 +104,7 @@ class Topology:
 
     def canonical(self) -> Topology:
         """The live part with its nodes in canonical order: the same value for every isomorphic topology."""
-        live = self.live()
-        order = canonical_order(live.nodes)
+        live, order = self.live(), self._order
         position = {old: new for new, old in enumerate(order)}
         return Topology(
             tuple(

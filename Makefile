@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 EXPORTED := exported/pairs
 PYTEST := $(BIN)/pytest --doctest-modules nasmod tests
 # Two at a time: more would take workers' cores from the studies that the tests run.
-SPREAD := -n 2 --dist worksteal
+SPREAD := -n 2 --dist loadgroup
 
 .PHONY: demo test test-all soak lint check
 

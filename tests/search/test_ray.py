@@ -47,6 +47,7 @@ name = "random"
 [stopping]
 name = "none"
 """
+pytestmark = pytest.mark.xdist_group("ray")  # two clusters at once would want the same ports
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed here; CI installs it")
 
 

@@ -68,12 +68,26 @@ class Topology:
     @cached_property
     def key(self) -> str:
         """Identity of the live part: equal exactly for isomorphic labelled DAGs (see `nasmod.topology.key`)."""
-        return key_of(self.live().nodes, self._order)
+        return key_of(self._live_nodes, self._order)
 
     @cached_property
     def _order(self) -> list[int]:
         """The canonical order of the live part, of which both the key and the canonical form are made."""
-        return canonical_order(self.live().nodes)
+        return canonical_order(self._live_nodes)
+
+    @cached_property
+    def _live_nodes(self) -> tuple[Node, ...]:
+        """The nodes of the live part; the very same tuple where all are live."""
+        keep = _live_indices(self.nodes)
+        position = {old: new for new, old in enumerate(keep)}
+        nodes = []
+        for old in keep:
+            node = self.nodes[old]
+            inputs = tuple(position[source] for source in node.inputs if source in position)
+            params = {name: value for name, value in node.params.items() if name != "merge" or len(inputs) > 1}
+            nodes.append(Node(node.kind, inputs, params))
+        live = tuple(nodes)
+        return self.nodes if live == self.nodes else live
 
     @property
     def module_count(self) -> int:
@@ -91,27 +105,18 @@ class Topology:
 
     def live(self) -> Topology:
         """The nodes on some path from an input to an output, renumbered; ``merge`` is kept only where it acts."""
-        keep = _live_indices(self.nodes)
-        position = {old: new for new, old in enumerate(keep)}
-        nodes = []
-        for old in keep:
-            node = self.nodes[old]
-            inputs = tuple(position[source] for source in node.inputs if source in position)
-            params = {name: value for name, value in node.params.items() if name != "merge" or len(inputs) > 1}
-            nodes.append(Node(node.kind, inputs, params))
-        live = tuple(nodes)
-        return self if live == self.nodes else Topology(live)
+        return self if self._live_nodes is self.nodes else Topology(self._live_nodes)
 
     def canonical(self) -> Topology:
         """The live part with its nodes in canonical order: the same value for every isomorphic topology."""
-        live, order = self.live(), self._order
+        live, order = self._live_nodes, self._order
         position = {old: new for new, old in enumerate(order)}
         return Topology(
             tuple(
                 Node(
-                    live.nodes[old].kind,
-                    tuple(sorted(position[source] for source in live.nodes[old].inputs)),
-                    dict(sorted(live.nodes[old].params.items())),
+                    live[old].kind,
+                    tuple(sorted(position[source] for source in live[old].inputs)),
+                    dict(sorted(live[old].params.items())),
                 )
                 for old in order
             )

@@ -161,11 +161,9 @@ class Blueprint(Space):
                 continue
             among = self.wiring.wired(sorted([*placed, slot]), {})
             read = {source for source, reader in among if reader == slot}
-            if read != {*(placed[source] for source in found.sources[module]), *found.read_inputs[module]}:
-                continue
-            if all(
-                source != slot or isinstance(reader, str) for source, reader in among
-            ):  # it comes after those before
+            wanted = {*(placed[source] for source in found.sources[module]), *found.read_inputs[module]}
+            feeds = {reader for source, reader in among if source == slot}  # outputs: modules that read it come later
+            if read == wanted and feeds == set(found.fed_outputs[module]):
                 yield from self._placements(found, [*placed, slot])
 
 

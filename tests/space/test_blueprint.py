@@ -93,6 +93,17 @@ def test_other_wirings_and_other_kinds_are_refused_in_words():
             space.encode(Topology(nodes))
 
 
+def test_a_topology_that_does_not_fit_many_equal_places_is_refused_without_trying_every_order():
+    """Sixteen equal places have 2 * 10^13 orders; what the modules feed tells at the first of them."""
+    places = {f"place {index}": {"reads": ["x"]} for index in range(16)}
+    wiring = {"edges": "fixed", "places": places, "outputs": {"y": list(places), "z": ["place 0"]}}
+    file = SpaceFile.from_table({"kinds": {"dense": {"width": [8, 16]}}, "wiring": wiring})
+    space = Space.of(file, {"x": (6,)}, {"y": (2,), "z": (2,)})
+    modules = tuple(dense(8, 0) for _ in range(16))
+    outputs = Node("output", tuple(range(1, 17)), Y), Node("output", tuple(range(1, 17)), {"name": "z"})
+    assert not space.contains(Topology((X, *modules, *outputs)))
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [

@@ -57,7 +57,7 @@ class GraphBo:
     def _of_the_model(self, trained: Sequence[Record], known: set[str], count: int) -> list[Proposal]:
         fitted_to = _window(trained)
         seen = [features(record.proposal.topology, record.proposal.settings) for record in fitted_to]
-        with threadpool_limits(1, user_api="blas"):  # workers have the other cores: waiting for one takes far longer
+        with threadpool_limits(1, user_api="blas"):  # where workers have the cores, more take twice as long
             model = GaussianProcess(seen, self._targets(fitted_to))
             means = model.means(seen)
             best = heapq.nlargest(self.settings.parents, range(len(fitted_to)), key=lambda index: means[index])

@@ -120,7 +120,6 @@ def test_an_output_at_chance_level_counts_for_nothing() -> None:
     assert score(network, dataset, examples=500) < 0.05
 
 
-@torch.no_grad()
 def replicas(task: str) -> Network:
     """The trained monolith four times, its head's weights shared out among the copies."""
     alone, dataset = trained(task, "monolith"), data(task)
@@ -135,8 +134,9 @@ def replicas(task: str) -> Network:
         if step.node.is_module:
             network.get_submodule(step.name).load_state_dict(alone.get_submodule("dense_1").state_dict())
     head = alone.get_submodule("y_head")
-    network.get_submodule("y_head").weight.copy_(torch.cat([head.weight / 4] * 4, 1))
-    network.get_submodule("y_head").bias.copy_(head.bias)
+    with torch.no_grad():
+        network.get_submodule("y_head").weight.copy_(torch.cat([head.weight / 4] * 4, 1))
+        network.get_submodule("y_head").bias.copy_(head.bias)
     return network
 
 
@@ -147,20 +147,20 @@ def test_replicas_score_zero() -> None:
     assert score(network, data("xor")) == pytest.approx(0, abs=1e-6)
 
 
-@torch.no_grad()
 def test_modules_that_cancel_each_other_gain_nothing() -> None:
     """Beside the monolith a pair for each input: what one tells the head, the other takes back."""
     network = replicas("xor")
     head = network.get_submodule("y_head")
     width = head.weight.shape[1] // 4
-    whole = head.weight[:, :width] * 4
     generator = torch.Generator().manual_seed(0)
-    for step in ("dense_2", "dense_3"):
-        layer = network.get_submodule(step).layers[0][0]
-        layer.weight.copy_(torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(3)))
-        layer.weight[:, 64:] = 0  # they read one input alone
     told = 3 * torch.randn(head.weight.shape[0], width, generator=generator)
-    head.weight.copy_(torch.cat([whole, told, -told, torch.zeros_like(told)], 1))
+    with torch.no_grad():
+        whole = head.weight[:, :width] * 4
+        for step in ("dense_2", "dense_3"):
+            layer = network.get_submodule(step).layers[0][0]
+            layer.weight.copy_(torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(3)))
+            layer.weight[:, 64:] = 0  # they read one input alone
+        head.weight.copy_(torch.cat([whole, told, -told, torch.zeros_like(told)], 1))
     inputs = {name: torch.as_tensor(x[:100]) for name, x in data("xor").validation.inputs.items()}
     assert torch.allclose(network(inputs)["y"], trained("xor", "monolith")(inputs)["y"], atol=1e-2)
     assert score(network, data("xor")) < 0.01

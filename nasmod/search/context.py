@@ -89,5 +89,6 @@ def bring_to_life(study: Study, dataset: Dataset | None = None, factors: Factors
         factors = find_factors(dataset, study.factors)
     if factors is not None:
         dataset = dataset.with_factors(factors)
-    space = Space.of(SpaceFile.from_table(study.space), dataset.inputs, dataset.output_shapes)
+    file = SpaceFile.from_table(study.space)
+    space = Space.of(file, dataset.inputs, dataset.output_shapes, study.training.model_dump())
     return Context(study, dataset, space)

@@ -57,10 +57,10 @@ def enqueue(context: Context, stored: StoredStudy, given: Sequence[Given]) -> li
 
     Everything is checked before anything is filed: raises a `NasmodError` of one line, which names the file, for what
     is no topology of the study's space, is over its FLOPs budget, or is a candidate already. Searched training settings
-    stand at their defaults.
+    stand as the study's own.
     """
     known = {record.key: record.label for record in read_records(stored)}
-    settings = {name: found.default for name, found in context.space.setting_distributions.items()}
+    settings = context.space.default_settings
     filed = {}
     for file, topology in read_topologies(given):
         where = file or "The topology"

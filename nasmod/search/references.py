@@ -111,7 +111,6 @@ def _in_order(context: Context) -> Iterator[Proposal]:
 def _ladder(context: Context, wiring: Wiring, kind: SearchedKind, params: Params) -> list[Proposal]:
     """A wiring in every size that the FLOPs budget allows, in the order in which they are tried."""
     space = context.space
-    settings = {name: found.default for name, found in space.setting_distributions.items()}
 
     def proposal(size: Params) -> Proposal:
         slots = {slot: Slot(kind.name, {**params, **size}, space.merges[0]) for slot in range(wiring.modules)}
@@ -119,7 +118,7 @@ def _ladder(context: Context, wiring: Wiring, kind: SearchedKind, params: Params
         shown = ", ".join(f"{name} {value}" for name, value in {**size, **changed}.items())
         why = f"{wiring.says(kind.name)}{f' of {shown}' if shown else ''}"
         origin = {"strategy": "references", "reference": wiring.name, "why": why}
-        return context.counted(Proposal(space.assemble(slots, wiring.edges), settings, None, origin))
+        return context.counted(Proposal(space.assemble(slots, wiring.edges), space.default_settings, None, origin))
 
     def is_over(size: Params) -> bool:
         counted = proposal(size)

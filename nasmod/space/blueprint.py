@@ -27,9 +27,15 @@ MOST_PLACEMENTS = 1000  # of a topology on a symmetric blueprint, from which the
 class Blueprint(Space):
     """The space of a file with ``edges = "fixed"``. Its slots are the places, in the order in which they are named."""
 
-    def __init__(self, file: SpaceFile, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> None:
+    def __init__(
+        self,
+        file: SpaceFile,
+        inputs: Mapping[str, Shape],
+        outputs: Mapping[str, Shape],
+        training: Mapping[str, Parameter | None] | None = None,
+    ) -> None:
         self.places = tuple(file.wiring.places)
-        super().__init__(file, inputs, outputs)
+        super().__init__(file, inputs, outputs, training)
         whole = self.wiring.live(range(self.max_modules))
         for slot, place in enumerate(self.places):
             if slot not in whole:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nasmod.space.wiring import Edge
 
 MOST_SKIPS = 0.6  # half of the topologies have no surplus edge; in the others, each has at most this probability
+OWN = 0.5  # probability that a searched training setting is drawn as the study has it itself
 DEALT = 0.5  # probability that the inputs (or outputs) are dealt out, so that different modules have different ones
 
 
@@ -38,8 +39,11 @@ def draw_slot(space: Space, generator: random.Random) -> Slot:
 
 
 def draw_settings(space: Space, generator: random.Random) -> dict[str, Parameter]:
-    """Random values of the searched training settings."""
-    return {name: found.random(generator) for name, found in space.setting_distributions.items()}
+    """The searched training settings: each as the study has it itself, or at random."""
+    return {
+        name: found.default if generator.random() < OWN else found.random(generator)
+        for name, found in space.setting_distributions.items()
+    }
 
 
 def _edges(space: Space, count: int, generator: random.Random) -> set[Edge]:

@@ -97,7 +97,7 @@ def edits_of(space: Space, topology: Topology) -> list[str]:
         names.append("change kind")
     if space.wiring.parameters:
         names += ["add edge", "drop edge", "rewire"]
-    return names + (["settings"] if space.settings else [])
+    return names + ["settings"] * len(space.settings)
 
 
 def _add(space: Space, topology: Topology, generator: random.Random) -> Topology:

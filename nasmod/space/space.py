@@ -31,16 +31,26 @@ Settings = dict[str, Parameter]
 
 
 class Space:
-    """The space that a file describes, for a data set's inputs and outputs (shapes by name)."""
+    """The space that a file describes, for a data set's inputs and outputs (shapes by name).
 
-    def __init__(self, file: SpaceFile, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> None:
+    `training` holds a study's own training settings: those which the space searches begin there.
+    """
+
+    def __init__(
+        self,
+        file: SpaceFile,
+        inputs: Mapping[str, Shape],
+        outputs: Mapping[str, Shape],
+        training: Mapping[str, Parameter | None] | None = None,
+    ) -> None:
         self.file = file
         self.inputs, self.outputs = dict(inputs), dict(outputs)
         self.min_modules, self.max_modules = self._module_counts()
         self.kinds = {name: read_kind(name, table) for name, table in file.kinds.items()}
         self.merges = file.wiring.merge
         self.wiring = self._wiring()
-        self.setting_distributions = {name: distribution(values) for name, values in file.settings.items()}
+        own = training or {}
+        self.setting_distributions = {n: distribution(values, own.get(n)) for n, values in file.settings.items()}
         self._parameters = dict(self._named_distributions())
         self._defaults = {name: found.default for name, found in self._parameters.items()}
 
@@ -50,16 +60,27 @@ class Space:
         return cls.of(SpaceFile.load(path), inputs, outputs)
 
     @classmethod
-    def of(cls, file: SpaceFile, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> Space:
+    def of(
+        cls,
+        file: SpaceFile,
+        inputs: Mapping[str, Shape],
+        outputs: Mapping[str, Shape],
+        training: Mapping[str, Parameter | None] | None = None,
+    ) -> Space:
         """The space that a file describes: a `Blueprint` where its edges are fixed."""
         from nasmod.space.blueprint import Blueprint
 
-        return (Blueprint if file.wiring.edges == "fixed" else Space)(file, inputs, outputs)
+        return (Blueprint if file.wiring.edges == "fixed" else Space)(file, inputs, outputs, training)
 
     @property
     def settings(self) -> tuple[str, ...]:
         """Names of the training settings that are searched too."""
         return tuple(self.setting_distributions)
+
+    @property
+    def default_settings(self) -> Settings:
+        """The searched training settings as the study has them itself, where the space holds that value."""
+        return {name: found.default for name, found in self.setting_distributions.items()}
 
     def parameters(self) -> dict[str, Distribution]:
         """Every parameter by name, in the order in which they are asked for: the same for ever within a study."""

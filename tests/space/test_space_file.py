@@ -98,9 +98,22 @@ def test_lists_are_choices_tables_are_ranges_and_single_values_are_fixed(tmp_pat
         "setting.batch_size": Choice((32, 64), 32),
     }
     assert space.settings == ("learning_rate", "batch_size")
+    assert space.default_settings == {"learning_rate": 0.001, "batch_size": 32}
+    own = Space.of(space.file, *FLAT, {"learning_rate": 0.02, "batch_size": 48, "clip_norm": None})
+    assert own.default_settings == {"learning_rate": 0.02, "batch_size": 32}  # what the space holds
     topology, _ = space.random(random.Random(0))
+    assert own.encode(topology)["setting.learning_rate"] == 0.02
     assert topology.nodes[1].params["separable"] is True
     assert topology.nodes[1].params["stride"] == 2
+
+
+def test_half_of_the_draws_have_the_study_s_own_training_settings() -> None:
+    searched = {"learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}}
+    file = SpaceFile.from_table({"modules": {"max": 2}, "kinds": {"dense": {}}, "settings": searched})
+    space, generator = Space.of(file, *FLAT, {"learning_rate": 0.02}), random.Random(0)
+    drawn = [space.random(generator)[1]["learning_rate"] for _ in range(400)]
+    assert 150 < drawn.count(0.02) < 250
+    assert min(drawn) < 1e-3 < 5e-2 < max(drawn)
 
 
 ranges = st.builds(

@@ -71,6 +71,12 @@ def seconds(value: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def settings(record: Record) -> str:
+    """The searched training settings of a record; empty where its space searches none."""
+    said = {k: f"{v:.3g}" if isinstance(v, float) else str(v) for k, v in record.proposal.settings.items()}
+    return ", ".join(f"{name} {value}" for name, value in said.items())
+
+
 def measure(record: Record, name: str) -> str:
     """A measure of a record with its standard error."""
     return figure(name, record.measures.get(name), record.standard_errors.get(name))

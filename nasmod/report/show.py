@@ -14,7 +14,7 @@ from rich.text import Text
 from nasmod.measures.objective import Objective
 from nasmod.report.curve import draw_curve
 from nasmod.report.drawing import draw, node_names
-from nasmod.report.figures import figure, measure, seconds
+from nasmod.report.figures import figure, measure, seconds, settings
 from nasmod.report.roles import roles_table
 from nasmod.report.tables import score_of
 from nasmod.study.record import Record
@@ -29,7 +29,10 @@ def show(record: Record, records: Sequence[Record], objective: Objective, column
     parts: list[RenderableType] = [_headline(record, objective), Text()]
     if reason := _ending(record):
         parts.append(Text(reason))
-    parts += [Text(origin(record, records)), Text(), *network_parts(record, columns)]
+    parts.append(Text(origin(record, records)))
+    if said := settings(record):
+        parts.append(Text(f"trained with: {said}"))
+    parts += [Text(), *network_parts(record, columns)]
     if record.curve:
         name = next((name for name in CURVES if name in record.curve[-1]), None)
         if name is not None:

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from nasmod.measures.objective import Objective
-from nasmod.report.figures import NONE, figure, main_measure, measure
+from nasmod.report.figures import NONE, figure, main_measure, measure, settings
 from nasmod.study.record import Record
 from nasmod.topology import Topology
 
@@ -73,7 +73,10 @@ def gain_line(best: Record, references: Sequence[Record], objective: Objective) 
     errors = [objective.standard_error(record.measures, record.standard_errors) for record in (best, simple)]
     trainings = " (single trainings, of which the best is lucky)" if not (best.repeats and simple.repeats) else ""
     shown = figure("score", gain, math.hypot(*errors))
-    return f"The search gained {shown}{trainings} over the best simple wiring, {named}."
+    said = f"The search gained {shown}{trainings} over the best simple wiring, {named}."
+    if best.proposal.settings == simple.proposal.settings:
+        return said
+    return f"{said} Trained with {settings(best)}; the simple wiring with {settings(simple)}."
 
 
 def columns_of(records: Sequence[Record], objective: Objective) -> dict[str, str]:

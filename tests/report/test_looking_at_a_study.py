@@ -56,6 +56,18 @@ def test_what_was_gained_over_the_best_simple_wiring_is_told(study: SearchStudy)
     assert "(single trainings, of which the best is lucky)" in gain_line(replace(best, repeats=0), [simple], objective)
 
 
+def test_training_settings_that_were_searched_are_told(study: SearchStudy) -> None:
+    best, simple = (
+        replace(record, key=key, proposal=replace(record.proposal, settings={"learning_rate": rate, "batch_size": 64}))
+        for key, rate, record in (("a", 0.01234, study.best), ("b", 0.004, study.references()[0]))
+    )
+    assert gain_line(best, [simple], study.study.objective).endswith(
+        " Trained with learning_rate 0.0123, batch_size 64; the simple wiring with learning_rate 0.004, batch_size 64."
+    )
+    assert "trained with: learning_rate 0.0123, batch_size 64" in text_of(show(best, [], study.study.objective))
+    assert "trained with" not in text_of(show(study.best, [], study.study.objective))
+
+
 def test_show_tells_everything_of_a_finished_candidate(study: SearchStudy) -> None:
     record = study.record(1)
     text = text_of(show(record, study.records(), study.study.objective), 100)

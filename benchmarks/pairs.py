@@ -2,9 +2,10 @@
 
 For each study seed the whole study runs with two workers. Its best candidate is then trained with three seeds that no
 study has seen, and so are wirings made by hand, each as wide as the best candidate's FLOPs allow: the true
-decomposition (a module for each digit, and one that reads both), ensembles of 2, 4 and 8, a chain and a monolith. A
-study seed holds when the best candidate's modularity is at least .7, and its accuracy on test is above that of the best
-ensemble and of the monolith by two standard errors of the difference; 7 of 10 are wanted.
+decomposition (a module for each digit, and one that reads both), ensembles of 2, 4 and 8, a chain and a monolith. All
+have the training settings that the search found; the true decomposition also those of the study file, which a person
+would begin with. A study seed holds when the best candidate's modularity is at least .7, and its accuracy on test is
+above that of the best ensemble and of the monolith by two standard errors of the difference; 7 of 10 are wanted.
 
 Prints a line a study seed, a table, and one line of JSON last; exit code 1 when too few hold.
 
@@ -39,10 +40,11 @@ from nasmod.networks import count_flops, plan
 from nasmod.search.context import bring_to_life
 from nasmod.search.run import Progress
 from nasmod.study import Record, Study, read
-from nasmod.topology import Topology
+from nasmod.topology import Parameter, Topology
 from nasmod.training import derive
 
 BY_HAND = ("true", "ensemble of 2", "ensemble of 4", "ensemble of 8", "chain", "monolith")
+PLAIN = "true, plainly trained"  # with the settings of the study file
 RIVALS = tuple(name for name in BY_HAND if name.startswith("ensemble") or name == "monolith")
 FRESH = 3  # trainings of each topology
 LEAST, WANTED = 0.7, 0.7  # modularity of the best; share of the study seeds that must hold
@@ -71,6 +73,7 @@ class Row:
 
     seed: int
     wiring: str
+    settings: Mapping[str, Parameter]
     score: float
     found: Reached
     by_hand: Mapping[str, Reached]
@@ -83,14 +86,15 @@ class Row:
         return self.found.modularity >= LEAST and all(self.found.above(self.by_hand[name]) for name in RIVALS)
 
 
-def trained(job: tuple[Study, Topology, int]) -> tuple[float, float]:
-    """Accuracy on test and modularity of one fresh training."""
-    study, topology, seed = job
+def trained(job: tuple[Study, Topology, Mapping[str, Parameter], int]) -> tuple[float, float]:
+    """Accuracy on test and modularity of one fresh training, with some settings unlike the study's own."""
+    study, topology, settings, seed = job
     torch.set_num_threads(1)
     context = bring_to_life(study)
     measures = {"accuracy": {}, "modularity": {}}
     seed = derive("fresh", seed)  # no study derives its seeds from this word
-    made = train_and_measure(context.plan(topology), context.dataset, study.training, measures, seed, device="cpu")
+    training = study.training.model_copy(update=dict(settings))
+    made = train_and_measure(context.plan(topology), context.dataset, training, measures, seed, device="cpu")
     return made.measured.values["test_accuracy"], made.measured.values["modularity"]
 
 
@@ -112,8 +116,14 @@ def row_of(study: Study, folder: Path, pool: Pool) -> Row:
     best, search_seconds, seconds = searched(study, folder)
     dataset = bring_to_life(study).dataset
     flops = int(best.measures["flops"])
+    settings = dict(best.proposal.settings)
     topologies = {"": best.proposal.topology} | {name: by_hand(dataset, name, flops) for name in BY_HAND}
-    jobs = [(study, topology, seed) for topology in topologies.values() for seed in range(FRESH)]
+    topologies[PLAIN] = topologies["true"]
+    jobs = [
+        (study, topology, {} if name == PLAIN else settings, seed)
+        for name, topology in topologies.items()
+        for seed in range(FRESH)
+    ]
     reached = iter(pool.map(trained, jobs, chunksize=1))
     rows = {}
     for name, topology in topologies.items():
@@ -123,18 +133,20 @@ def row_of(study: Study, folder: Path, pool: Pool) -> Row:
         rows[name] = Reached(counted, fmean(accuracies), error, fmean(modularities))
     found = rows.pop("")
     assert best.score is not None
-    return Row(study.seed, wiring(best.proposal.topology), best.score, found, rows, search_seconds, seconds)
+    described = wiring(best.proposal.topology)
+    return Row(study.seed, described, settings, best.score, found, rows, search_seconds, seconds)
 
 
 def page(rows: Sequence[Row]) -> str:
     """The table: a row a study seed."""
-    head = ["study seed", "FLOPs", "modularity", "found", *(f"{name}, by hand" for name in BY_HAND), "search", "holds"]
+    shown = (PLAIN, *BY_HAND)
+    head = ["study seed", "FLOPs", "modularity", "found", *(f"{name}, by hand" for name in shown), "search", "holds"]
     return markdown(
         head,
         [
             [
                 *(str(row.seed), f"{row.found.flops:,}", f"{row.found.modularity:.2f}", f"**{row.found}**"),
-                *(str(row.by_hand[name]) for name in BY_HAND),
+                *(str(row.by_hand[name]) for name in shown),
                 *(f"{row.search_seconds:.0f} s of {row.seconds:.0f}", "yes" if row.holds else "**no**"),
             ]
             for row in rows
@@ -167,7 +179,7 @@ def main() -> int:
         "of": len(rows),
         "accuracy": fmean(row.found.accuracy for row in rows),
         "modularity": fmean(row.found.modularity for row in rows),
-        "by hand": {name: fmean(row.by_hand[name].accuracy for row in rows) for name in BY_HAND},
+        "by hand": {name: fmean(row.by_hand[name].accuracy for row in rows) for name in (PLAIN, *BY_HAND)},
         "search_seconds": median(row.search_seconds for row in rows),
         "references": packaged.references,
         "strategy": packaged.strategy,

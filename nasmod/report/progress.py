@@ -46,7 +46,7 @@ class ProgressView:
         self.objective = objective
         self._judged: tuple[int, Record | None, int] = (-1, None, 0)
         self._last_line: tuple[float, str] = (-SECONDS_BETWEEN_LINES, "")
-        self._weights_are_said = objective.mode == "pareto"  # there is no score
+        self._opened = False
 
     @contextmanager
     def showing(self, console: Console | None, say: Callable[[str], None]) -> Iterator[Callable[[Progress], None]]:
@@ -54,7 +54,7 @@ class ProgressView:
         if console is None:
 
             def tell(progress: Progress) -> None:
-                for line in (*self._weights(progress), self.line(progress)):
+                for line in (*self._opening(progress), self.line(progress)):
                     if line:
                         say(line)
 
@@ -67,7 +67,7 @@ class ProgressView:
                 nonlocal drawn_at
                 if time.monotonic() - drawn_at >= SECONDS_BETWEEN_FRAMES:
                     drawn_at = time.monotonic()
-                    for line in self._weights(progress):
+                    for line in self._opening(progress):
                         console.print(line)
                     live.update(self.live(progress), refresh=True)
 
@@ -96,11 +96,15 @@ class ProgressView:
         self._last_line = (now, news)
         return f"{status.name}: {news}; {seconds(progress.seconds)}"
 
-    def _weights(self, progress: Progress) -> Iterator[str]:
-        """What the weights of the score are worth in this study, said once."""
-        if not self._weights_are_said:
-            self._weights_are_said = True
+    def _opening(self, progress: Progress) -> Iterator[str]:
+        """Said once: what the weights of the score are worth in this study, and what it does not search."""
+        if self._opened:
+            return
+        self._opened = True
+        if self.objective.mode == "combined":  # in mode `pareto` there is no score
             yield weights_line(self.objective, progress.chance)
+        for name in progress.not_searched:
+            yield f"{name} is not searched: it changes nothing on data of this task"
 
     def _counts(self, progress: Progress) -> str:
         status = progress.status

@@ -17,6 +17,7 @@ from nasmod.study import Proposal, Study
 from nasmod.study.candidates import Distributions
 from nasmod.study.projection import with_json
 from nasmod.topology import Topology
+from nasmod.training.settings import WITHOUT_EFFECT
 
 log = logging.getLogger("nasmod.context")
 
@@ -33,6 +34,11 @@ class Context:
     def objective(self) -> Objective:
         """What the study wants."""
         return self.study.objective
+
+    @property
+    def not_searched(self) -> list[str]:
+        """The training settings that the study's space searches, and that change nothing on its data."""
+        return sorted(_without_effect(self.dataset) & set(self.study.space.get("settings", {})))
 
     @cached_property
     def distributions(self) -> Distributions:
@@ -79,6 +85,10 @@ class Context:
         return None if proposal.flops is None else self.objective.violation({"flops": proposal.flops})
 
 
+def _without_effect(dataset: Dataset) -> frozenset[str]:
+    return WITHOUT_EFFECT.get(dataset.task, frozenset())
+
+
 def bring_to_life(study: Study, dataset: Dataset | None = None, factors: Factors | None = None) -> Context:
     """Load the data (unless it is given) and build the space on it. Raises a `NasmodError` of one line.
 
@@ -90,5 +100,7 @@ def bring_to_life(study: Study, dataset: Dataset | None = None, factors: Factors
     if factors is not None:
         dataset = dataset.with_factors(factors)
     file = SpaceFile.from_table(study.space)
+    searched = {name: values for name, values in file.settings.items() if name not in _without_effect(dataset)}
+    file = file.model_copy(update={"settings": searched})
     space = Space.of(file, dataset.inputs, dataset.output_shapes, study.training.model_dump())
     return Context(study, dataset, space)

@@ -6,7 +6,7 @@ import importlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ class Progress:
     workers: int
     seconds: float  # since this process joined
     chance: float = 0.0  # what a constant answer gets
+    not_searched: Sequence[str] = ()  # training settings of the space that change nothing on the study's data
 
 
 def run(
@@ -75,8 +76,9 @@ def run(
                 place.watch(more_to_do=status.state in ("searching", "repeating"))
                 if on_progress is not None and time.monotonic() - told >= PROGRESS_SECONDS:
                     told = time.monotonic()
-                    chance = context.dataset.chance
-                    on_progress(Progress(status, controller.reader.read(), place.count, told - began, chance))
+                    since, records = told - began, controller.reader.read()
+                    chance, not_searched = context.dataset.chance, context.not_searched
+                    on_progress(Progress(status, records, place.count, since, chance, not_searched))
                 if status.state == "ended" and place.all_ended:
                     return status.reason or "it has ended"
                 asked_to_end.wait(TICK_SECONDS)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+WITHOUT_EFFECT = {"regression": frozenset({"label_smoothing"})}  # by task: squared errors have no labels
 WARMUP_SHARE = 0.25  # of all steps, at most: a short training must still come down from its largest learning rate
 
 

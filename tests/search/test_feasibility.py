@@ -6,6 +6,7 @@ import random
 
 import pytest
 from pydantic import model_validator
+from sklearn.datasets import load_diabetes
 
 from nasmod import registry
 from nasmod.errors import SpaceError, StudyError
@@ -61,6 +62,24 @@ def test_a_space_that_can_never_satisfy_the_budget_is_refused(make_study):
     with pytest.raises(SpaceError, match=r"cannot satisfy the FLOPs budget of 100: the cheapest of all its topologies"):
         feasibility.check(context)
     feasibility.check(bring_to_life(study))
+
+
+def test_the_study_s_own_training_settings_are_where_the_search_begins(make_study):
+    study = make_study(space="small")
+    training = study.training.model_copy(update={"learning_rate": 4e-3})
+    context = bring_to_life(study.model_copy(update={"training": training}))
+    assert context.space.default_settings == {"learning_rate": 4e-3, "label_smoothing": 0.0}
+    assert {tuple(made.settings.values()) for made in references(context)} == {(4e-3, 0.0)}
+
+
+def test_a_setting_that_changes_nothing_on_the_data_is_not_searched(make_study, tmp_path):
+    load_diabetes(as_frame=True).frame.to_csv(tmp_path / "diabetes.csv", index=False)
+    data = {"name": "csv", "path": str(tmp_path / "diabetes.csv"), "target": "target"}
+    of_labels = bring_to_life(make_study(space="small"))
+    assert (of_labels.space.settings, of_labels.not_searched) == (("learning_rate", "label_smoothing"), [])
+    regression = bring_to_life(make_study(space="small").model_copy(update={"data": data}))
+    assert (regression.space.settings, regression.not_searched) == (("learning_rate",), ["label_smoothing"])
+    assert "setting.label_smoothing" not in regression.space.parameters()
 
 
 def test_a_searched_setting_that_is_none_is_refused(make_study, tmp_path):

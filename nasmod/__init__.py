@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nasmod.api import SearchStudy, load, new, resume, start, try_topology
+    from nasmod.api import SearchStudy, compare, load, new, resume, start, try_topology
     from nasmod.errors import NasmodError
     from nasmod.measures.objective import Objective
     from nasmod.registry import register
@@ -29,6 +29,7 @@ _HOMES = {
     "SearchStudy": "nasmod.api",
     "Study": "nasmod.study.definition",
     "Topology": "nasmod.topology",
+    "compare": "nasmod.api",
     "load": "nasmod.api",
     "new": "nasmod.api",
     "register": "nasmod.registry",
@@ -44,6 +45,7 @@ __all__ = [
     "SearchStudy",
     "Study",
     "Topology",
+    "compare",
     "load",
     "new",
     "register",

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from nasmod.export import Exported
     from nasmod.measures.retraining import Retrained
+    from nasmod.search.comparison import Comparison
     from nasmod.search.context import Context
     from nasmod.search.run import Progress
     from nasmod.search.trying import Tried
@@ -171,6 +172,66 @@ def new(file: str | Path, data: str | Path, *, target: str | None = None) -> Pat
     from nasmod.report.study_file import write_study_file
 
     return write_study_file(Path(file), str(data), target)
+
+
+def compare(
+    study: str | Path | Study,
+    strategies: Sequence[str],
+    *,
+    stopping: Sequence[str] = (),
+    seeds: int = 3,
+    fresh: int = 3,
+    output: str | Path | None = None,
+    storage: str | Path | None = None,
+    workers: int | str = "auto",
+    trials: int | None = None,
+    hours: float | None = None,
+    on_run: Callable[[Study], None] = lambda study: None,
+    on_progress: OnProgress | None = None,
+    on_plain: Callable[[Study, int], None] = lambda study, trained: None,
+) -> Comparison:
+    """Search a study with several strategies, each with `seeds` study seeds, and train what each found `fresh` times.
+
+    A strategy is a registered one, or ``optuna-tpe-median``: plain Optuna on the same space, trainer and score. Each
+    comes with every rule of `stopping`, by default the study's own. The runs are studies of their own in one database,
+    by default ``runs/compare-NAME.db``, and are kept in ``comparison.json`` in the folder `output`, by default
+    ``compared/NAME``: called again, it goes on. `on_run` is told of each run before it starts, `on_progress` and, for
+    plain Optuna, `on_plain` how far it is. Everything is checked first; raises a `NasmodError` of one line.
+    """
+    from nasmod.search import compare as comparing
+    from nasmod.search import feasibility
+    from nasmod.search.context import bring_to_life
+
+    _check_amounts(workers, trials, hours)
+    if seeds < 1 or fresh < 1:
+        raise StudyError(f"A comparison needs at least one study seed and one fresh training, not {seeds} and {fresh}.")
+    definition = study if isinstance(study, Study) else read(study)
+    changes = {key: value for key, value in {"trials": trials, "hours": hours}.items() if value is not None}
+    definition = Study.model_validate({**definition.model_dump(), **changes})
+    variants = comparing.variants_of(definition, strategies, stopping)
+    for variant in variants:
+        comparing.study_of(definition, variant, definition.seed)
+    permit(definition, allow_list(), allow=True)
+    load_plugins(definition)
+    feasibility.check(bring_to_life(definition))
+    folder = Path(output or Path("compared") / definition.name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"The folder '{folder}' cannot be made: {error.strerror}.") from error
+    database = Database.create(str(storage or default_storage(f"compare-{definition.name}")))
+    return comparing.compare(
+        definition,
+        variants,
+        seeds,
+        database.url,
+        folder / "comparison.json",
+        lambda own: start(own, storage=database.url, workers=workers, on_progress=on_progress).records(),
+        workers=workers,
+        fresh=fresh,
+        on_run=on_run,
+        on_progress=on_plain,
+    )
 
 
 def try_topology(

@@ -454,6 +454,75 @@ def try_(
 
 
 @app.command()
+def compare(
+    study: Annotated[str, typer.Argument(help="A packaged study's name or a study file.", show_default=False)],
+    strategies: Annotated[
+        str, typer.Option(metavar="A,B,…", help="Which; optuna-tpe-median is plain Optuna.", show_default=False)
+    ],
+    stopping: Annotated[
+        str, typer.Option(metavar="A,B,…", help="With which stopping rules.  [default: the study's own]")
+    ] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="With how many study seeds each.")] = 3,
+    fresh: Annotated[int, typer.Option(min=1, help="How often what each finds is trained again.")] = 3,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The folder of results.  [default: compared/NAME]")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where the runs lie, each a study.  [environment: NASMOD_STORAGE; default: runs/compare-NAME.db]",
+        ),
+    ] = None,
+    workers: Workers = "auto",
+    trials: Trials = None,
+    hours: Hours = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search a study with several strategies and show what each found and what it cost."""
+    from nasmod import api
+    from nasmod.report.compared import comparison_row, comparison_table, draw_comparison
+    from nasmod.study.definition import read
+
+    definition = read(study)
+    folder = output or Path("compared") / definition.name
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr if as_json else sys.stdout, flush=True)
+
+    try:
+        found = api.compare(
+            definition,
+            [name.strip() for name in strategies.split(",")],
+            stopping=[name.strip() for name in stopping.split(",") if name.strip()],
+            seeds=seeds,
+            fresh=fresh,
+            output=folder,
+            storage=_storage(storage),
+            workers=_count(workers),
+            trials=trials,
+            hours=hours,
+            on_progress=_lines_of_runs(definition, say),
+            on_run=lambda own: say(f"{own.name}: {own.trials} candidates"),
+            on_plain=lambda own, trained: say(f"{own.name}: {trained}/{own.trials} trained"),
+        )
+    except KeyboardInterrupt:
+        print("\nStopped; the same command goes on from here.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    pictures = [folder / "comparison.png", folder / "comparison.svg"]
+    try:
+        draw_comparison(found, pictures)
+    except NasmodError as error:
+        print(f"No picture: {error}", file=sys.stderr)
+        pictures = []
+    if as_json:
+        _print_json(comparison_row(found))
+    else:
+        _console().print(comparison_table(found))
+        print(f"In {folder}: {', '.join(path.name for path in (folder / 'comparison.json', *pictures))}")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of study files."""
     from nasmod.study.definition import Study
@@ -518,6 +587,19 @@ def _search(definition: Study, storage: str | None, search: Search) -> None:
     if found.reason == STOPPED:
         commands.insert(0, f"nasmod resume {name}")
     _say_next(storage, *commands)
+
+
+def _lines_of_runs(definition: Study, say: Callable[[str], None]) -> Callable[[Progress], None]:
+    """A plain line now and then of whichever run is under way."""
+    from nasmod.report import ProgressView
+
+    view = ProgressView(definition.objective)
+
+    def tell(progress: Progress) -> None:
+        if line := view.line(progress):
+            say(line)
+
+    return tell
 
 
 def _retrained(study: SearchStudy, trial: str, epochs: int, seeds: int, output: Path) -> list[Retrained]:

@@ -26,7 +26,7 @@ from nasmod.errors import NasmodError
 
 COMMANDS = [
     "start", "resume", "status", "stop", "retry", "enqueue", "delete", "doctor", "top", "show", "list", "new",
-    "rescore", "copy", "export", "try", "schema",
+    "rescore", "copy", "export", "try", "compare", "schema",
 ]  # fmt: skip
 NASMOD = [sys.executable, "-m", "nasmod.cli"]
 
@@ -86,8 +86,6 @@ def test_topologies_of_a_person_are_queued(run: Run, own_copy: Path) -> None:
     shown = json.loads(run("show", "small", "1", "--json").out)
     nodes = shown["topology"]["nodes"]
     check_is_one_line(run("enqueue", "small", "nowhere.json"), "'nowhere.json' cannot be read")
-    Path("known.json").write_text(json.dumps(shown["topology"]))
-    check_is_one_line(run("enqueue", "small", "known.json"), "known.json: #1 is the same candidate")
     module = next(node for node in nodes if node["kind"] == "dense")
     module["params"]["width"] = 8 if module["params"]["width"] == 16 else 16
     Path("mine.json").write_text(json.dumps({"version": 1, "nodes": nodes}))
@@ -95,6 +93,7 @@ def test_topologies_of_a_person_are_queued(run: Run, own_copy: Path) -> None:
     assert said.code == 0, said.err
     assert "given by a person in mine.json.\nNext: nasmod resume small\n" in said.out
     assert "2 queued" in run("status", "small").out
+    check_is_one_line(run("enqueue", "small", "mine.json"), "is the same candidate")
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------
@@ -378,6 +377,10 @@ def test_data_that_cannot_be_used_are_refused(
         ["start"],
         ["strat"],
         ["start", "digits", "--no-such-option"],
+        ["compare", "digits"],
+        ["compare", "digits", "--strategies", "evoluton"],
+        ["compare", "digits", "--strategies", "random", "--stopping", "halvin"],
+        ["compare", "digits", "--strategies", "random", "--seeds", "0"],
         ["list", "things"],
     ],
 )

@@ -171,7 +171,7 @@ batch_size = {batch_size}
 # augment = "shift" # of images: "none", "shift" or "shift-flip"
 
 [strategy]
-name = "evolution" # {strategies}
+name = "graph_bo" # {strategies}
 
 [stopping]
 name = "halving" # {rules}

@@ -67,7 +67,7 @@ class Study(BaseModel):
     data: dict[str, Any] = Field(description="the data set: `name` and its settings")
     training: TrainingSettings = TrainingSettings()
     objective: Objective
-    strategy: dict[str, Any] = {"name": "evolution"}
+    strategy: dict[str, Any] = {"name": "graph_bo"}
     stopping: dict[str, Any] = {"name": "halving"}
     measures: dict[str, dict[str, Any]] = Field({}, validate_default=True, description="more measures, or settings")
     references: bool = Field(

@@ -39,6 +39,11 @@ def status_lines(found: Overview, storage: str, factors: Factors | None = None) 
     beside = f"{status.references} references and " if status.references else ""
     yield f"  {beside}{status.repeats} repeats trained beside"
     yield f"  searched {seconds(status.seconds)}{_pace(found)}, in {storage}"
+    for rung in found.rungs:
+        yield (
+            f"  rung at epoch {rung.epoch}: rank correlation {rung.correlation:.2f} with the end, "
+            f"over the {rung.finished} that finished"
+        )
     yield from factors_lines(factors)
     if found.at_work:
         yield from _processes(found)
@@ -56,6 +61,7 @@ def status_row(found: Overview, factors: Factors | None = None) -> dict[str, Any
         "factors": None if factors is None else factors.to_json(),
         "candidates_per_hour": found.candidates_per_hour,
         "seconds_left": found.seconds_left,
+        "rungs": [vars(rung) for rung in found.rungs],
         "machines": sorted({seen.process.machine for seen in found.at_work}),
         "workers": sum(seen.process.role == "worker" for seen in found.at_work),
         "controller": found.controller,

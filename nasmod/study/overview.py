@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from scipy.stats import rankdata
 from sqlalchemy import Connection, select
 
 from nasmod.study import processes
 from nasmod.study.processes import Seen
-from nasmod.study.record import TRAINED
+from nasmod.study.record import TRAINED, RungResult
 from nasmod.study.stored import Status, StoredStudy, lease, status
-from nasmod.study.tables import candidates
+from nasmod.study.tables import candidates, rungs
 from nasmod.study.watch import LEASE_SECONDS
 
+COMPARED = 1_000  # the latest finished candidates, by which a rung is judged
+FEWEST = 5  # finished candidates; the order of fewer tells nothing
 WINDOW = 20  # the latest trained candidates, by which the pace is told
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the order at a rung is that at the end: Spearman's rank correlation of the scores of what finished.
+
+    What was stopped there has no end, so the best of a rung are compared with each other alone.
+    """
+
+    epoch: int
+    correlation: float
+    finished: int
 
 
 @dataclass(frozen=True)
@@ -27,6 +44,7 @@ class Overview:
     epochs: int | None  # planned for each candidate; None where they are searched
     candidates_per_hour: float | None  # trained, in the study's own searched seconds; None before the first
     seconds_left: float | None  # of searching at that pace; None when nothing tells
+    rungs: Sequence[Agreement] = ()  # of each epoch at which early stopping compares, once enough has finished
 
     @property
     def unattended(self) -> int:
@@ -51,7 +69,42 @@ def overview(stored: StoredStudy) -> Overview:
         epochs=None if epochs_searched else stored.study.training.epochs,
         candidates_per_hour=None if pace is None else 3600 * pace,
         seconds_left=seconds_left(now, pace),
+        rungs=agreements(stored),
     )
+
+
+def agreements(stored: StoredStudy) -> list[Agreement]:
+    """How far each rung's order is that of the end."""
+
+    def work(connection: Connection) -> dict[int, list[tuple[float, float]]]:
+        of_study = rungs.c.study == stored.id
+        found = {}
+        for epoch in connection.scalars(select(rungs.c.epoch).where(of_study).distinct().order_by(rungs.c.epoch)):
+            both = (
+                select(rungs.c.result, candidates.c.result)
+                .join(candidates, candidates.c.id == rungs.c.candidate)
+                .where(of_study, rungs.c.epoch == epoch)
+                .where(candidates.c.state == "finished", candidates.c.role == "search")
+                .order_by(rungs.c.candidate.desc())
+                .limit(COMPARED)
+            )
+            rows = connection.execute(both).all()
+            found[epoch] = [(RungResult.from_json(then).score, json.loads(end)["score"]) for then, end in rows]
+        return found
+
+    return [
+        Agreement(epoch, correlation, len(scores))
+        for epoch, scores in stored.database.read(work).items()
+        if len(scores) >= FEWEST and (correlation := _spearman(scores)) is not None
+    ]
+
+
+def _spearman(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """None where all are equal on one side."""
+    first, second = (rankdata(side) for side in zip(*pairs, strict=True))
+    if first.std() == 0 or second.std() == 0:
+        return None
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def latest_ends(stored: StoredStudy) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nasmod.report.checks import check_lines, check_rows
 from nasmod.report.status import WaitingView, status_lines, status_row, studies_lines
 from nasmod.study.inspection import Check
-from nasmod.study.overview import Overview
+from nasmod.study.overview import Agreement, Overview
 from nasmod.study.processes import Process, Seen
 from tests.study.test_overview import status
 
@@ -18,7 +18,7 @@ TRAINING = {"candidate": 5, "number": 41, "key": "1f3a" * 16, "candidate_role": 
 def overview(**changes: object) -> Overview:
     at_work = [Seen(SUPERVISOR, 2.0), Seen(WORKER, 4.0, **TRAINING), Seen(SILENT, 90.0)]
     given = {"status": status(), "at_work": at_work, "controller": "a:s", "epochs": 20, "candidates_per_hour": 1234.6}
-    return Overview(**{**given, "seconds_left": 9000.0, **changes})
+    return Overview(**{**given, "seconds_left": 9000.0, "rungs": [Agreement(4, 0.738, 23)], **changes})
 
 
 def test_it_says_who_trains_what_and_when_it_ends():
@@ -28,6 +28,7 @@ def test_it_says_who_trains_what_and_when_it_ends():
         "a: searching",
         "40 of 100 trained: 30 finished, 10 stopped early",
         "1,235 candidates an hour, about 2 h 30 min to the end, in postgresql://me:***@host/name",
+        "rung at epoch 4: rank correlation 0.74 with the end, over the 23 that finished",
         "2 workers on 2 machines, 1 of them silent:",
         "supervisor 11, the controller, seen 2 s ago",
         "worker 12 on cuda:1: #41, epoch 3 of 20, seen 4 s ago",
@@ -64,6 +65,7 @@ def test_nobody_at_work_is_said_unless_the_study_has_ended():
 
 def test_as_plain_data_it_is_all_there():
     row = status_row(overview())
+    assert row["rungs"] == [{"epoch": 4, "correlation": 0.738, "finished": 23}]
     assert (row["trained"], row["workers"], row["machines"]) == (40, 2, ["big-machine", "small-machine"])
     supervisor, worker, silent = row["processes"]
     assert supervisor["controller"]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from scipy.stats import spearmanr
 from sqlalchemy import event, insert, update
 
-from nasmod.study import candidates, processes, stored
-from nasmod.study.overview import WINDOW, candidates_per_second, latest_ends, overview, seconds_left, silent
+from nasmod.study import RungResult, candidates, processes, stored
+from nasmod.study.overview import WINDOW, Agreement, candidates_per_second, latest_ends, overview, seconds_left, silent
 from nasmod.study.processes import Process
 from nasmod.study.stored import Status
 from nasmod.study.tables import candidates as table
 from nasmod.study.tables import processes as process_table
-from nasmod.study.tables import studies
+from nasmod.study.tables import rungs, studies
 
 RUNNING = {
     "name": "a", "state": "searching", "reason": None, "budget": 100, "trained": 40, "finished": 30, "stopped": 10,
@@ -87,6 +90,32 @@ def test_the_latest_ends_are_found_among_thousands_by_reading_few_rows(study):
     assert latest_ends(study) == newest
     found = overview(study)
     assert found.candidates_per_hour == pytest.approx(3600 * WINDOW / (3010 - newest[-1]))
+
+
+@pytest.mark.parametrize(
+    ("then", "end", "told"),
+    [
+        ([0.5, 0.6, 0.55, 0.7, 0.65, 0.4], [0.8, 0.82, 0.9, 0.95, 0.85, 0.7], True),
+        ([0.5, 0.6, 0.55, 0.7, 0.65, 0.4], [0.7] * 6, False),  # all are equal at the end
+        ([0.5, 0.6, 0.55, 0.7], [0.8, 0.82, 0.9, 0.95], False),  # so few tell nothing
+    ],
+)
+def test_how_far_a_rung_s_order_is_that_of_the_end(study, then, end, told):
+    """Candidates that were stopped there and finalists trained again do not count."""
+    filed = {"study": study.id, "token": 1, "beat": 1, "attempts": 1, "proposal": "{}", "curve": "[]"}
+    rows = [("search", "finished", *both) for both in zip(then, end, strict=True)]
+    rows += [("search", "stopped", 0.9, 0.1), ("repeat", "finished", 0.1, 0.9)]
+
+    def file(connection):
+        for number, (role, state, at_rung, at_end) in enumerate(rows):
+            values = {"key": str(number), "role": role, "state": state, "result": json.dumps({"score": at_end})}
+            filed_as = connection.execute(insert(table).values(**filed, **values)).inserted_primary_key[0]
+            result = RungResult(8, at_rung).to_json()
+            connection.execute(insert(rungs).values(candidate=filed_as, study=study.id, epoch=8, result=result))
+
+    study.database.transact(file)
+    expected = [Agreement(8, pytest.approx(spearmanr(then, end).statistic), len(then))] if told else []
+    assert overview(study).rungs == expected
 
 
 def test_an_overview_is_a_handful_of_statements(study, file_one):

@@ -36,6 +36,7 @@ from nasmod.study.allowed import permit
 from nasmod.study.database import copy as copy_database
 from nasmod.study.definition import MOST_TRIALS, load_plugins, one_line, read_toml
 from nasmod.study.overview import Overview, overview
+from nasmod.study.url import RUNS, default_storage
 from nasmod.training import TrainingFailed, TrainingSettings, derive
 
 if TYPE_CHECKING:
@@ -51,8 +52,6 @@ if TYPE_CHECKING:
     from nasmod.training import Epoch
 
     OnProgress = Callable[[Progress], None]
-
-RUNS = Path("runs")  # where studies lie whose storage is not named
 
 
 def start(
@@ -257,11 +256,6 @@ def try_topology(
     definition = study if isinstance(study, Study) else read(study)
     (tried,) = try_topologies(definition, [topology], seeds=seeds, on_epoch=told)
     return tried
-
-
-def default_storage(name: str) -> Path:
-    """The SQLite file of a study whose storage is not named."""
-    return RUNS / f"{name}.db"
 
 
 def allow_list() -> Path:

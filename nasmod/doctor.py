@@ -15,10 +15,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from nasmod.api import RUNS
 from nasmod.errors import NasmodError
 from nasmod.study.inspection import Check, inspect_database
 from nasmod.study.mounts import refuse_network
+from nasmod.study.url import RUNS
 
 FREE_BYTES, LEAST_BYTES = 2 << 30, 100 << 20  # free space that is enough, and what is too little to start
 NAMED_DATA = ("digits", "fashion-mnist")  # those that need no path

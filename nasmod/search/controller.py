@@ -15,7 +15,7 @@ from collections.abc import Sequence, Set
 from nasmod.search import strategies
 from nasmod.search.context import Context
 from nasmod.search.feasibility import LISTABLE
-from nasmod.search.references import references
+from nasmod.search.opening import opening
 from nasmod.search.strategies.random import draw
 from nasmod.study import (
     Proposal,
@@ -55,7 +55,7 @@ class Controller:
         self.beaten_at = time.monotonic()
         self._exhausted: str | None = None
         self._listed: list[tuple[str, Proposal]] | None = None
-        self._references: dict[str, Proposal] | None = None
+        self._opening: dict[str, Proposal] | None = None
         self._swept_at = 0
         self._draws = 0  # in a row that brought no new candidate
         self._blind: dict[int, tuple[Record, Record]] = {}  # id -> a record, and what a strategy may see of it
@@ -164,8 +164,8 @@ class Controller:
             self._draws += 1
             proposals = stored.proposals(self.study)
             strategy = strategies.make(self.study.study, self.context.space, proposals)
-            if (opening := self._next_reference(known, seen)) is not None:
-                proposal = opening
+            if (first := self._next_of_the_opening(known, seen)) is not None:
+                proposal = first
             elif self._draws <= DRAWS_OF_THE_STRATEGY:
                 proposal = self._first_new(strategy.propose(blind, 1), seen)
             elif (listed := self._all_of_a_small_space()) is not None:
@@ -198,15 +198,13 @@ class Controller:
                     return counted
         return proposals[0]
 
-    def _next_reference(self, known: Sequence[Record], seen: Set[str]) -> Proposal | None:
-        """The next simple wiring of those with which the study opens; None once as many candidates were filed."""
-        if not self.study.study.references:
+    def _next_of_the_opening(self, known: Sequence[Record], seen: Set[str]) -> Proposal | None:
+        """The next of those with which the study opens; None once as many candidates were filed."""
+        if self._opening is None:
+            self._opening = opening(self.context)
+        if sum(record.role == "search" for record in known) >= len(self._opening):
             return None
-        if self._references is None:
-            self._references = {candidate_key(p.topology, p.settings): p for p in references(self.context)}
-        if sum(record.role == "search" for record in known) >= len(self._references):
-            return None
-        return next((proposal for key, proposal in self._references.items() if key not in seen), None)
+        return next((proposal for key, proposal in self._opening.items() if key not in seen), None)
 
     def _without_test(self, known: Sequence[Record]) -> list[Record]:
         """What a strategy may see: nothing of the test split. Copies are kept as long as their records are."""

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from nasmod.errors import SpaceError
 from nasmod.search.context import Context
+from nasmod.search.opening import seeds
 from nasmod.search.stopping import check as check_rule
 from nasmod.space.file import Range
 from nasmod.study import Proposal
@@ -21,12 +22,13 @@ LISTABLE = 20_000  # encodings: a space this small is looked at whole, and ends 
 
 def check(context: Context) -> None:
     """Raise `SpaceError` when no topology of the space fits the FLOPs budget, or a searched setting is none or has an
-    impossible value; `StudyError` when the stopping rule fails before any training.
+    impossible value; `StudyError` when the stopping rule fails before any training, or a seed cannot be a candidate.
 
     A small space is looked at whole; of a large one the cheapest of a few hundred draws must fit.
     """
     _check_settings(context)
     check_rule(context.study)
+    seeds(context)
     budget = context.objective.flops_budget
     cheapest: int | None = None
     listed = context.space.topologies(LISTABLE)

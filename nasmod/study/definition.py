@@ -21,6 +21,7 @@ from nasmod.errors import StudyError, unknown
 from nasmod.measures import Objective, measured_names
 from nasmod.space import SpaceFile
 from nasmod.study.artifacts import absolute
+from nasmod.study.seeds import Seed, read_seeds
 from nasmod.training.settings import TrainingSettings
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -80,6 +81,9 @@ class Study(BaseModel):
     )
     repeats: int = Field(
         3, strict=True, ge=1, description="how often a finalist is trained again: its figures come from these alone"
+    )
+    seeds: tuple[Seed, ...] = Field(
+        (), description='topologies to open with: files, and fronts of other studies, { study = "NAME" }'
     )
     factors: dict[str, DeclaredFactor] = Field(
         {}, description="the parts of the work that modularity speaks of; without them they are found in the data"
@@ -150,6 +154,8 @@ def read(study: str | Path, **changes: Any) -> Study:
         raise StudyError(f"{path}: 'plugins' must be a list of Python files.")
     places = [(here / plugin).resolve() for plugin in plugins]
     table["plugins"] = [{"path": str(place), "sha256": registry.load_plugin_file(place)} for place in places]
+    if "seeds" in table:
+        table["seeds"] = read_seeds(table["seeds"], here)
     if isinstance(table.get("space"), str):
         table["space"] = read_space(table["space"], here)
     if isinstance(table.get("data"), dict) and "name" in table["data"]:

@@ -9,6 +9,13 @@ from sqlalchemy.engine import URL, make_url
 
 from nasmod.errors import StorageError
 
+RUNS = Path("runs")  # where studies lie whose storage is not named
+
+
+def default_storage(name: str) -> Path:
+    """The SQLite file of a study whose storage is not named."""
+    return RUNS / f"{name}.db"
+
 
 def storage_url(storage: str) -> URL:
     """A database URL of a URL or of the path of an SQLite file."""

@@ -65,7 +65,7 @@ def _edited(
     tries = [name for _ in range(ROUNDS) for name in generator.sample(names, len(names)) for _ in range(TRIES)]
     for name in tries:
         if name == "settings":
-            changed = _redrawn(space, settings, generator)
+            changed = moved_settings(space, settings, generator)
             if changed != settings:
                 return parent, changed
             continue
@@ -248,7 +248,8 @@ def _merging(space: Space, topology: Topology, generator: random.Random) -> Topo
     return Topology(tuple(nodes))
 
 
-def _redrawn(space: Space, settings: Mapping[str, Parameter], generator: random.Random) -> dict[str, Parameter]:
+def moved_settings(space: Space, settings: Mapping[str, Parameter], generator: random.Random) -> dict[str, Parameter]:
+    """The settings with one of them changed, most often to a value nearby; the space must search some."""
     name = generator.choice(space.settings)
     searched = space.setting_distributions[name]
     near = generator.random() < NEAR

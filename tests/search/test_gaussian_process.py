@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -27,6 +28,17 @@ def test_what_it_was_fitted_to_predicts_what_it_has_not_seen(seen):
     noisy = modules + np.random.default_rng(0).normal(0, 0.5, len(seen))
     means = GaussianProcess(seen[:40], noisy[:40]).means(seen[40:])
     assert np.corrcoef(means, modules[40:])[0, 1] > 0.8
+
+
+def test_what_a_setting_does_is_learned_from_all_topologies(seen):
+    """Of two that differ in it alone the better setting is told, though no topology was seen with both."""
+    rates = [found["setting learning_rate"] for found in seen]
+    near_best = [-abs(rate - math.log(5e-3)) for rate in rates]
+    process = GaussianProcess(seen[:40], near_best[:40])
+    better, worse = (
+        [{**found, "setting learning_rate": math.log(rate)} for found in seen[40:]] for rate in (5e-3, 1.2e-3)
+    )
+    assert (process.means(better) > process.means(worse)).all()
 
 
 @given(st.lists(st.floats(-1, 1), min_size=60, max_size=60, unique=True))

@@ -14,7 +14,10 @@ from functools import lru_cache
 from nasmod.topology import INPUT, Node, Parameter, Topology
 
 ROUNDS = 2  # how far a label sees
-LABEL = "wl "  # a feature whose name begins so is a label's count; the others are paths, sizes and settings
+LABEL = "wl "  # a feature whose name begins so is a label's count
+SETTING = "setting "  # and so a searched training setting; the others are paths and sizes
+
+ZERO = 1e-4  # where a setting of 0 lies on a log scale: below a label smoothing or weight decay that changes much
 
 Features = Mapping[str, float]
 
@@ -110,7 +113,7 @@ def _settings(settings: Mapping[str, Parameter]) -> dict[str, float]:
     found = {}
     for name, value in settings.items():
         if isinstance(value, int | float) and type(value) is not bool:
-            found[f"setting {name}"] = math.log(value) if value > 0 else float(value)
+            found[f"{SETTING}{name}"] = math.log(value if value > 0 else ZERO)
         else:
-            found[f"setting {name} {value}"] = 1.0
+            found[f"{SETTING}{name} {value}"] = 1.0
     return found

@@ -1,14 +1,16 @@
 """A Gaussian process over topologies (Rasmussen & Williams 2006, chapters 2 and 5). It knows no space and no study.
 
-Its kernel is the cosine similarity of Weisfeiler-Lehman labels beside a squared exponential of paths and sizes. What
+Its kernel is the cosine similarity of Weisfeiler-Lehman labels beside a squared exponential of paths and sizes, and
+beside both one of the searched training settings: what a learning rate does it learns from all topologies. What
 it is fitted to are normal scores (the ranks of the targets as quantiles of the standard normal): one topology that
 learned nothing would otherwise stretch the scale until all good ones look alike.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +19,11 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from nasmod.search.strategies.features import LABEL, Features
+from nasmod.search.strategies.features import LABEL, SETTING, Features
 
 Floats = NDArray[np.float64]
-LABEL_SHARES = (0.0, 0.3, 0.7, 1.0)  # of the kernel: Weisfeiler-Lehman labels; the rest is paths and sizes
+LABEL_SHARES = (0.0, 0.3, 0.7, 1.0)  # of the topology's kernel: Weisfeiler-Lehman labels; the rest is paths and sizes
+SETTING_SHARES = (0.25, 0.0, 0.5)  # of the whole kernel: the training settings; the first is tried with all the others
 NOISES = (0.01, 0.03, 0.1, 0.3)  # variance of a training, as a share of the spread of all
 
 
@@ -29,7 +32,8 @@ class _Vectors:
     """Topologies as rows of two tables."""
 
     labels: Floats  # (N, L) counts, each row of norm 1
-    plain: Floats  # (N, P) paths, sizes and settings, standardised
+    plain: Floats  # (N, P) paths and sizes, standardised
+    settings: Floats  # (N, S) training settings, standardised
 
 
 class GaussianProcess:
@@ -45,22 +49,30 @@ class GaussianProcess:
 
     def __init__(self, seen: Sequence[Features], targets: ArrayLike) -> None:
         names = sorted({name for found in seen for name in found})
-        self._label_columns = {name: i for i, name in enumerate(name for name in names if name.startswith(LABEL))}
-        self._plain_columns = {name: i for i, name in enumerate(name for name in names if not name.startswith(LABEL))}
-        plain = _table(seen, self._plain_columns)
-        self._centre, self._scale = plain.mean(0), plain.std(0) + 1e-9
+        self._columns = [_numbered(name for name in names if _part(name) == part) for part in range(3)]
+        self._scales = [(table.mean(0), table.std(0) + 1e-9) for table in self._tables(seen)]
         self._fitted_to = self._vectors(seen)
-        scores: Floats = ndtri((rankdata(targets) - 0.5) / len(seen))
-        labels, plain = _similarities(self._fitted_to, self._fitted_to)
-        best = -np.inf
-        for share in LABEL_SHARES:
-            kernel = share * labels + (1 - share) * plain
-            for noise in NOISES:
-                factor = cholesky(kernel + noise * np.eye(len(seen)), lower=True)
-                weights = cho_solve((factor, True), scores)
-                likelihood = -0.5 * float(scores @ weights) - float(np.log(np.diag(factor)).sum())
-                if likelihood > best:
-                    best, self._share, self._factor, self._weights = likelihood, share, factor, weights
+        self._scores: Floats = ndtri((rankdata(targets) - 0.5) / len(seen))
+        parts = _similarities(self._fitted_to, self._fitted_to)
+        first, *others = SETTING_SHARES if self._columns[2] else (0.0,)
+        self._likelihood = -np.inf
+        for label_share, noise in itertools.product(LABEL_SHARES, NOISES):
+            self._try(parts, label_share, first, noise)
+        label_share, noise = self._shares[0], self._noise
+        for setting_share in others:
+            self._try(parts, label_share, setting_share, noise)
+
+    def _try(
+        self, parts: tuple[Floats, Floats, Floats], label_share: float, setting_share: float, noise: float
+    ) -> None:
+        """Take these where no others tried were more likely."""
+        kernel = _mixed(parts, label_share, setting_share)
+        factor = cholesky(kernel + noise * np.eye(len(kernel)), lower=True)
+        weights = cho_solve((factor, True), self._scores)
+        likelihood = -0.5 * float(self._scores @ weights) - float(np.log(np.diag(factor)).sum())
+        if likelihood > self._likelihood:
+            self._likelihood, self._shares, self._noise = likelihood, (label_share, setting_share), noise
+            self._factor, self._weights = factor, weights
 
     def means(self, seen: Sequence[Features]) -> Floats:
         """The posterior means (N,), as normal scores."""
@@ -77,14 +89,28 @@ class GaussianProcess:
         found: Floats = across @ self._weights + normal * np.sqrt(np.maximum(values, 0.0)) @ directions.T
         return found
 
+    def _tables(self, seen: Sequence[Features]) -> list[Floats]:
+        return [_table(seen, columns) for columns in self._columns]
+
     def _vectors(self, seen: Sequence[Features]) -> _Vectors:
-        labels = _table(seen, self._label_columns)
+        labels, *others = self._tables(seen)
         norms = np.maximum(np.linalg.norm(labels, axis=1, keepdims=True), 1e-9)
-        return _Vectors(labels / norms, (_table(seen, self._plain_columns) - self._centre) / self._scale)
+        plain, settings = (
+            (table - centre) / scale for table, (centre, scale) in zip(others, self._scales[1:], strict=True)
+        )
+        return _Vectors(labels / norms, plain, settings)
 
     def _kernel(self, first: _Vectors, second: _Vectors) -> Floats:
-        labels, plain = _similarities(first, second)
-        return self._share * labels + (1 - self._share) * plain
+        return _mixed(_similarities(first, second), *self._shares)
+
+
+def _part(name: str) -> int:
+    """Of which part of the kernel a feature is: labels, paths and sizes, settings."""
+    return 0 if name.startswith(LABEL) else 2 if name.startswith(SETTING) else 1
+
+
+def _numbered(names: Iterable[str]) -> dict[str, int]:
+    return {name: number for number, name in enumerate(names)}
 
 
 def _table(seen: Sequence[Features], columns: dict[str, int]) -> Floats:
@@ -97,8 +123,23 @@ def _table(seen: Sequence[Features], columns: dict[str, int]) -> Floats:
     return found
 
 
-def _similarities(first: _Vectors, second: _Vectors) -> tuple[Floats, Floats]:
-    """(N, M) of the labels, and of paths and sizes: each 1 between equals."""
-    a, b = first.plain, second.plain
+def _mixed(parts: tuple[Floats, Floats, Floats], label_share: float, setting_share: float) -> Floats:
+    labels, plain, settings = parts
+    mixed: Floats = (1 - setting_share) * (label_share * labels + (1 - label_share) * plain) + setting_share * settings
+    return mixed
+
+
+def _similarities(first: _Vectors, second: _Vectors) -> tuple[Floats, Floats, Floats]:
+    """(N, M) of the labels, of paths and sizes, and of the settings: each 1 between equals."""
+    return (
+        first.labels @ second.labels.T,
+        _squared_exponential(first.plain, second.plain),
+        _squared_exponential(first.settings, second.settings),
+    )
+
+
+def _squared_exponential(a: Floats, b: Floats) -> Floats:
+    """Of rows of standardised columns, by their mean squared distance."""
     distances = ((a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T) / max(1, a.shape[1])
-    return first.labels @ second.labels.T, np.exp(-np.maximum(distances, 0.0) / 2)
+    found: Floats = np.exp(-np.maximum(distances, 0.0) / 2)
+    return found

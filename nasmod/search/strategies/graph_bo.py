@@ -24,8 +24,11 @@ from nasmod.search.strategies.gaussian_process import Floats, GaussianProcess
 from nasmod.search.strategies.random import draw
 from nasmod.search.strategies.strategy import StrategySettings
 from nasmod.space import Space
+from nasmod.space.mutation import moved_settings
 from nasmod.study import TRAINED, Proposal, Record, candidate_key
+from nasmod.topology import Parameter
 
+CROSSED = 0.5  # share of the edits that get the training settings of another of the best
 BEST, LATEST = 150, 150  # records that the process is fitted to
 
 
@@ -87,8 +90,15 @@ class GraphBo:
                 edited, settings = self.space.mutate(parent.proposal.topology, parent.proposal.settings, self.generator)
             except SpaceError:  # a tiny space may have no neighbour
                 continue
+            if self.space.settings and self.generator.random() < CROSSED:
+                settings = self._settings_near(self.generator.choice(parents))
             why = f"the most promising of {self.settings.pool} edits of the best {len(parents)}, of {parent.label}"
             yield Proposal(edited, settings, parent.key, {"strategy": "graph_bo", "why": why})
+
+    def _settings_near(self, record: Record) -> dict[str, Parameter]:
+        """Those of a record, every other time with one of them changed."""
+        settings = dict(record.proposal.settings)
+        return moved_settings(self.space, settings, self.generator) if self.generator.random() < 0.5 else settings
 
     def _targets(self, records: Sequence[Record]) -> Floats:
         """What each record would have reached; in mode ``pareto`` a random scalarisation of the directions."""

@@ -2,111 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
-import math
 import subprocess
 import sys
-import textwrap
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import model_validator
 from torch import nn
 
 from nasmod import registry
 from nasmod.errors import PluginError, SpaceError, UnknownNameError
-from nasmod.modules import Parameters, build, check_params, kind, network_class
+from nasmod.modules import Parameters, build, check_params, kind
+from nasmod.testing import KindSuite
 
 torch.set_num_threads(1)
-KINDS = registry.names("kind")
-SMALL = 9  # sizes stay small so that hundreds of examples take seconds
-
-
-@st.composite
-def parameters(draw: st.DrawFn, name: str) -> dict[str, Any]:
-    """Any parameters that a kind declares, kept small."""
-    drawn: dict[str, Any] = {}
-    for field, declared in kind(name).Parameters.model_fields.items():
-        if get_origin(declared.annotation) is Literal:
-            drawn[field] = draw(st.sampled_from(get_args(declared.annotation)))
-        elif declared.annotation is bool:
-            drawn[field] = draw(st.booleans())
-        else:
-            lowest = next(bound.ge for bound in declared.metadata if hasattr(bound, "ge"))
-            drawn[field] = draw(st.integers(lowest, lowest + 3))
-    return drawn
-
-
-@st.composite
-def shapes(draw: st.DrawFn, name: str) -> tuple[int, ...]:
-    """Any shape that a kind reads, kept small."""
-    rank = draw(st.sampled_from(kind(name).accepts))
-    return tuple(draw(st.lists(st.integers(1, SMALL), min_size=rank, max_size=rank)))
-
-
-@pytest.mark.parametrize("name", KINDS)
-@settings(deadline=None, max_examples=60)
-@given(data=st.data())
-def test_what_comes_out_has_the_output_shape_and_trains(name: str, data: st.DataObject) -> None:
-    params = data.draw(parameters(name))
-    shape = data.draw(shapes(name))
-    network = build(name, shape, params)
-    x = torch.randn(3, *shape, requires_grad=True)
-    y = network(x)
-    assert y.shape == (3, *kind(name).output_shape(shape, check_params(name, params)))
-    y.square().sum().backward()
-    for tensor in (y, x.grad, *(parameter.grad for parameter in network.parameters())):
-        assert tensor is not None
-        assert tensor.isfinite().all()
-
-
-@pytest.mark.parametrize("name", KINDS)
-@settings(deadline=None, max_examples=20)
-@given(data=st.data())
-def test_an_example_is_judged_alone_in_eval_mode(name: str, data: st.DataObject) -> None:
-    params, shape = data.draw(parameters(name)), data.draw(shapes(name))
-    network = build(name, shape, params).eval()
-    x = torch.randn(3, *shape)
-    with torch.no_grad():
-        torch.testing.assert_close(network(x)[:1], network(x[:1]), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_the_copied_source_gives_the_same_network_with_math_and_torch_alone(name: str) -> None:
-    source = textwrap.dedent(inspect.getsource(network_class(name)))
-    names: dict[str, Any] = {"math": math, "torch": torch, "nn": nn, "F": nn.functional}
-    exec(compile(f"from __future__ import annotations\n{source}", "copied", "exec"), names)
-    shape = (4, 6, 6)[: max(kind(name).accepts)]
-    original = build(name, shape, {}).eval()
-    rebuilt = names[network_class(name).__name__](**kind(name).arguments(shape, check_params(name, {}))).eval()
-    rebuilt.load_state_dict(original.state_dict())
-    x = torch.randn(2, *shape)
-    with torch.no_grad():
-        torch.testing.assert_close(rebuilt(x), original(x), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_a_network_can_be_copied_and_moved(name: str) -> None:
-    shape = (4, 6, 6)[: max(kind(name).accepts)]
-    network = build(name, shape, {}).eval()
-    x = torch.randn(2, *shape)
-    with torch.no_grad():
-        torch.testing.assert_close(copy.deepcopy(network)(x), network(x))
-        network.to(memory_format=torch.channels_last)
-        assert network(x).isfinite().all()
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_every_parameter_has_a_default_and_bounds(name: str) -> None:
-    for field, declared in kind(name).Parameters.model_fields.items():
-        assert not declared.is_required(), field
-        bounded = {type(bound).__name__ for bound in declared.metadata} >= {"Ge", "Le"}
-        assert bounded or declared.annotation is bool or get_origin(declared.annotation) is Literal, field
-    assert registry.summary("kind", name).endswith(".")
+for name in registry.names("kind"):
+    globals()[f"Test{name.title()}"] = type(f"Test{name.title()}", (KindSuite,), {"name": name})
 
 
 def test_attention_reads_the_order_of_a_sequence() -> None:

@@ -8,14 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nasmod import registry
 from nasmod.measures import Objective
 from nasmod.search.stopping.halving import Halving, HalvingSettings
 from nasmod.search.stopping.median import Median, MedianSettings
 from nasmod.search.stopping.none import Never, NeverSettings
 from nasmod.study import RungResult
+from nasmod.testing import StoppingSuite
 
 COMBINED = Objective(flops_budget=100)
 PARETO = Objective(flops_budget=100, mode="pareto", directions={"skill": "maximize", "flops": "minimize"})
+for name in registry.names("stopping"):
+    globals()[f"Test{name.title()}"] = type(f"Test{name.title()}", (StoppingSuite,), {"name": name})
 
 
 def at(score: float, error: float = 0.0, epoch: int = 1, values: tuple[float, ...] = ()) -> RungResult:

@@ -65,7 +65,7 @@ def _edited(
     tries = [name for _ in range(ROUNDS) for name in generator.sample(names, len(names)) for _ in range(TRIES)]
     for name in tries:
         if name == "settings":
-            changed = moved_settings(space, settings, generator)
+            changed = _redrawn(space, settings, generator)
             if changed != settings:
                 return parent, changed
             continue
@@ -248,8 +248,7 @@ def _merging(space: Space, topology: Topology, generator: random.Random) -> Topo
     return Topology(tuple(nodes))
 
 
-def moved_settings(space: Space, settings: Mapping[str, Parameter], generator: random.Random) -> dict[str, Parameter]:
-    """The settings with one of them changed, most often to a value nearby; the space must search some."""
+def _redrawn(space: Space, settings: Mapping[str, Parameter], generator: random.Random) -> dict[str, Parameter]:
     name = generator.choice(space.settings)
     searched = space.setting_distributions[name]
     near = generator.random() < NEAR

@@ -188,6 +188,17 @@ def test_bayesian_optimisation_over_graphs_learns_which_training_settings_every_
     assert statistics.median(missed[20:]) < 0.5 < 1 < statistics.median(missed[:10])
 
 
+def test_bayesian_optimisation_over_graphs_tries_trained_topologies_with_the_training_settings_of_others(space):
+    records = searched(space, "graph_bo", COMBINED, 30, initial=10)
+    trained = {record.proposal.topology.key: record for record in records}
+    found = GraphBo(GraphBoSettings(), space, random.Random(0), COMBINED).propose(records, 1)
+    again = [proposal for proposal in found if proposal.origin["why"].startswith("promising: the topology of #")]
+    assert again
+    for proposal in again:
+        assert proposal.settings != trained[proposal.topology.key].proposal.settings
+        assert proposal.settings in [record.proposal.settings for record in records]
+
+
 def test_bayesian_optimisation_over_graphs_proposes_nothing_known_while_there_is_something_new(space):
     records = searched(space, "graph_bo", COMBINED, 30, initial=10)
     known = {record.key for record in records}

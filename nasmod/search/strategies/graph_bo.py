@@ -9,6 +9,7 @@ so that workers that ask at the same time get different ones.
 from __future__ import annotations
 
 import heapq
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 
@@ -24,11 +25,10 @@ from nasmod.search.strategies.gaussian_process import Floats, GaussianProcess
 from nasmod.search.strategies.random import draw
 from nasmod.search.strategies.strategy import StrategySettings
 from nasmod.space import Space
-from nasmod.space.mutation import moved_settings
 from nasmod.study import TRAINED, Proposal, Record, candidate_key
-from nasmod.topology import Parameter
 
-CROSSED = 0.5  # share of the edits that get the training settings of another of the best
+CROSSED = 0.25  # share of the edits that get the training settings of another of the best
+RECOMBINED = 0.25  # as a share of the pool: trained topologies with training settings of the best
 BEST, LATEST = 150, 150  # records that the process is fitted to
 
 
@@ -64,7 +64,7 @@ class GraphBo:
             model = GaussianProcess(seen, self._targets(fitted_to))
             means = model.means(seen)
             best = heapq.nlargest(self.settings.parents, range(len(fitted_to)), key=lambda index: means[index])
-            pool = self._pool([fitted_to[index] for index in best], known)
+            pool = self._pool(fitted_to, [fitted_to[index] for index in best], known)
             samples = model.samples([features(p.topology, p.settings) for p in pool], count, self.generator)
         chosen: dict[int, None] = {}
         for sample in samples:
@@ -74,9 +74,10 @@ class GraphBo:
         chosen |= dict.fromkeys(np.argsort(-samples[0]).tolist())
         return [pool[index] for index in chosen]
 
-    def _pool(self, parents: Sequence[Record], known: set[str]) -> list[Proposal]:
+    def _pool(self, trained: Sequence[Record], parents: Sequence[Record], known: set[str]) -> list[Proposal]:
         """Edits of the parents and random draws, without repeats: those that are not known, if there are any."""
-        found = {candidate_key(made.topology, made.settings): made for made in self._edits(parents)}
+        made = itertools.chain(self._edits(parents), self._recombined(trained, parents))
+        found = {candidate_key(one.topology, one.settings): one for one in made}
         random_ones = max(1 - len(found), round(self.settings.random_share * self.settings.pool))
         for _ in range(random_ones):
             drawn = draw(self.space, self.generator, "graph_bo", "drawn at random, and most promising")
@@ -91,14 +92,17 @@ class GraphBo:
             except SpaceError:  # a tiny space may have no neighbour
                 continue
             if self.space.settings and self.generator.random() < CROSSED:
-                settings = self._settings_near(self.generator.choice(parents))
+                settings = dict(self.generator.choice(parents).proposal.settings)
             why = f"the most promising of {self.settings.pool} edits of the best {len(parents)}, of {parent.label}"
             yield Proposal(edited, settings, parent.key, {"strategy": "graph_bo", "why": why})
 
-    def _settings_near(self, record: Record) -> dict[str, Parameter]:
-        """Those of a record, every other time with one of them changed."""
-        settings = dict(record.proposal.settings)
-        return moved_settings(self.space, settings, self.generator) if self.generator.random() < 0.5 else settings
+    def _recombined(self, trained: Sequence[Record], parents: Sequence[Record]) -> Iterator[Proposal]:
+        """Topologies that were trained, the simple wirings among them, with the training settings of the best."""
+        for _ in range(round(RECOMBINED * self.settings.pool) if self.space.settings else 0):
+            one, other = self.generator.choice(trained), self.generator.choice(parents)
+            why = f"promising: the topology of {one.label} with the training settings of {other.label}"
+            topology, settings = one.proposal.topology, dict(other.proposal.settings)
+            yield Proposal(topology, settings, one.key, {"strategy": "graph_bo", "why": why})
 
     def _targets(self, records: Sequence[Record]) -> Floats:
         """What each record would have reached; in mode ``pareto`` a random scalarisation of the directions."""

@@ -74,6 +74,8 @@ def gain_line(best: Record, references: Sequence[Record], objective: Objective) 
     trainings = " (single trainings, of which the best is lucky)" if not (best.repeats and simple.repeats) else ""
     shown = figure("score", gain, math.hypot(*errors))
     said = f"The search gained {shown}{trainings} over the best simple wiring, {named}."
+    if any(best.proposal.topology.key == reference.proposal.topology.key for reference in references):
+        said = f"{said} By its training settings alone: its topology is a simple wiring too."
     if best.proposal.settings == simple.proposal.settings:
         return said
     return f"{said} Trained with {settings(best)}; the simple wiring with {settings(simple)}."

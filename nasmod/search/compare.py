@@ -25,6 +25,7 @@ from nasmod.search.comparison import Comparison, Ended, Run
 from nasmod.search.context import Context, bring_to_life
 from nasmod.search.trying import try_topologies
 from nasmod.study import TRAINED, Record, Study, check_settings
+from nasmod.study.definition import difference, of_tables
 from nasmod.topology import Parameter, Topology
 from nasmod.training import derive
 
@@ -82,7 +83,7 @@ def study_of(study: Study, variant: Variant, seed: int) -> Study:
         given = {key: value for key, value in own.items() if key != "name"} if own["name"] == name else {}
         check_settings(noun, str(name), given, noun)
         changes[noun] = {"name": name, **given}
-    return Study.model_validate({**study.model_dump(), **changes})
+    return of_tables({**study.model_dump(), **changes}, "compare")
 
 
 def compare(
@@ -106,7 +107,8 @@ def compare(
     when `kept` is of another study.
     """
     context = bring_to_life(study)
-    runs = _read(kept, study)
+    definition = json.loads(json.dumps(_definition(study, fresh)))
+    runs = _read(kept, definition)
     for number in range(seeds):
         turn = number % len(variants)
         for variant in (*variants[turn:], *variants[:turn]):
@@ -120,7 +122,7 @@ def compare(
             else:
                 candidates = _of_records(own, storage, search)
             runs[variant.name, seed] = _run(context, variant, own, candidates, fresh)
-            _write(kept, study, runs)
+            _write(kept, definition, runs)
     wanted = [runs[variant.name, study.seed + number] for variant in variants for number in range(seeds)]
     return Comparison(study.name, study.objective, tuple(wanted))
 
@@ -198,7 +200,7 @@ def _fresh_scores(
     return tuple(found)
 
 
-def _read(kept: Path, study: Study) -> dict[tuple[str, int], Run]:
+def _read(kept: Path, wanted: Mapping[str, Any]) -> dict[tuple[str, int], Run]:
     if not kept.exists():
         return {}
     try:
@@ -206,19 +208,21 @@ def _read(kept: Path, study: Study) -> dict[tuple[str, int], Run]:
         definition, runs = stored["definition"], [Run.from_json(row) for row in stored["runs"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudyError(f"'{kept}' is not what a comparison keeps: {type(error).__name__}: {error}") from error
-    if definition != json.loads(json.dumps(_definition(study))):
-        raise StudyError(f"'{kept}' is of a study that was defined otherwise. Name another folder with --output.")
+    if lines := difference(definition, wanted):
+        raise StudyError(
+            f"'{kept}' has runs of another definition (kept -> given): {lines[0]}. Name another folder with --output."
+        )
     return {(run.variant, run.seed): run for run in runs}
 
 
-def _write(kept: Path, study: Study, runs: Mapping[tuple[str, int], Run]) -> None:
+def _write(kept: Path, definition: Mapping[str, Any], runs: Mapping[tuple[str, int], Run]) -> None:
     """Write beside it and move into place, so that what is there is always whole."""
-    text = json.dumps({"definition": _definition(study), "runs": [run.to_json() for run in runs.values()]})
+    text = json.dumps({"definition": definition, "runs": [run.to_json() for run in runs.values()]})
     part = kept.with_name(f"{kept.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(kept)
 
 
-def _definition(study: Study) -> dict[str, Any]:
-    """What makes two comparisons the same one: the study with its budget."""
-    return {**study.definition(), "trials": study.trials, "hours": study.hours}
+def _definition(study: Study, fresh: int) -> dict[str, Any]:
+    """What makes two comparisons the same one: the study with its budget, and how often the best is trained anew."""
+    return {**study.definition(), "trials": study.trials, "hours": study.hours, "fresh": fresh}

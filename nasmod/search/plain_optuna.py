@@ -23,6 +23,7 @@ from nasmod.search import places
 from nasmod.search.candidate import measures_at_rungs
 from nasmod.search.context import Context, bring_to_life
 from nasmod.study import Study, candidate_key
+from nasmod.study.stored import FAILURES_IN_ROW
 from nasmod.training import Epoch, TrainingSettings, derive
 
 NAME = "optuna-tpe-median"
@@ -99,7 +100,9 @@ def _work(orders: Orders, number: int) -> None:
     )
 
     def enough(study: optuna.Study, _: FrozenTrial) -> None:
-        if len(trained(study)) >= orders.study.trials:
+        latest = study.get_trials(deepcopy=False)[-FAILURES_IN_ROW:]
+        only_failures = len(latest) == FAILURES_IN_ROW and all(trial.state is TrialState.FAIL for trial in latest)
+        if len(trained(study)) >= orders.study.trials or only_failures:
             study.stop()
 
     device = f"cuda:{number % torch.cuda.device_count()}" if orders.on_gpu else "cpu"

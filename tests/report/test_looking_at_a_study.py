@@ -64,6 +64,8 @@ def test_training_settings_that_were_searched_are_told(study: SearchStudy) -> No
     assert gain_line(best, [simple], study.study.objective).endswith(
         " Trained with learning_rate 0.0123, batch_size 64; the simple wiring with learning_rate 0.004, batch_size 64."
     )
+    again = replace(best, proposal=replace(simple.proposal, settings=best.proposal.settings))
+    assert " By its training settings alone: " in gain_line(again, [simple], study.study.objective)
     assert "trained with: learning_rate 0.0123, batch_size 64" in text_of(show(best, [], study.study.objective))
     plain = replace(best, proposal=replace(best.proposal, settings={}))
     assert "trained with" not in text_of(show(plain, [], study.study.objective))

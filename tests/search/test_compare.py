@@ -179,5 +179,5 @@ def test_a_comparison_killed_at_any_time_goes_on_and_keeps_what_it_had(study: St
         study_name="small.optuna-tpe-median.0", storage=f"sqlite:///{chosen['storage']}"
     ).get_trials()
     assert max(trial.value for trial in trials if trial.state.name == "COMPLETE") >= found.runs[-1].best_so_far()[-1]
-    with pytest.raises(StudyError, match="defined otherwise"):
+    with pytest.raises(StudyError, match=r"runs of another definition .*trials: 6 -> 7"):
         nasmod.compare(study, strategies, trials=7, **chosen)

@@ -120,6 +120,8 @@ def devices() -> Iterator[Check]:
         return
     for index in range(torch.cuda.device_count()):
         yield gpu(torch, index)
+    shared = f"{planned('auto')} share them where a study sets no workers_per_device"
+    yield Check("workers", "ok", shared)
 
 
 def gpu(torch: object, index: int) -> Check:

@@ -1,13 +1,16 @@
-"""Hardware: the GPUs and cores that this process may use. It reads no environment and starts nothing."""
+"""Hardware: the GPUs and cores that this process may use. It reads no environment and starts no worker."""
 
 from __future__ import annotations
 
 import math
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path("/")
+BYTES_OF_A_WORKER = 4 * 2**30  # on a GPU: CUDA and a small network took 0.9 GiB of an H200, larger ones take more
+SECONDS_TO_TELL = 20.0  # the driver of a GPU that sleeps takes its time
 
 
 def gpus(count: int, visible: str | None) -> list[str]:
@@ -21,6 +24,29 @@ def gpus(count: int, visible: str | None) -> list[str]:
     """
     named = [str(index) for index in range(count)] if visible is None else [part.strip() for part in visible.split(",")]
     return named[:count]
+
+
+def free_bytes(gpu: str) -> int | None:
+    """Memory of a GPU that is free now, by the name that CUDA_VISIBLE_DEVICES has for it; None where nobody tells.
+
+    The driver's own program is asked: CUDA would take hundreds of MiB in this process. It tells nothing of a part of a
+    GPU (MIG).
+    """
+    query = ["nvidia-smi", f"--id={gpu}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, timeout=SECONDS_TO_TELL, check=True).stdout
+        return int(said.strip()) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+
+
+def workers_on(free: int | None, cores: float) -> int:
+    """How many workers share a GPU with so much free memory and so many cores: one where its memory is unknown.
+
+    >>> workers_on(139 * 2**30, 16), workers_on(22 * 2**30, 16), workers_on(2**30, 16), workers_on(None, 16)
+    (16, 5, 1, 1)
+    """
+    return max(1, min(int(cores), (free or 0) // BYTES_OF_A_WORKER))
 
 
 def cores(root: Path = ROOT) -> int:

@@ -47,10 +47,11 @@ class Place(Protocol):
         """Ask all to hand back and end, and wait for it, `ENDING_SECONDS` at most."""
 
 
-def devices(workers: int | str, workers_per_device: int = 1) -> list[str]:
+def devices(workers: int | str, workers_per_device: int = 0) -> list[str]:
     """One device a worker, as this machine names it: ``cpu``, ``cuda:1``, or ``cuda:`` and the GPU's UUID.
 
-    ``auto``: `workers_per_device` on each GPU, else one on each core; a number shares the GPUs out.
+    ``auto``: `workers_per_device` on each GPU (0: as many as its free memory and its share of the cores allow), else
+    one on each core; a number shares the GPUs out.
     """
     import torch
 
@@ -58,7 +59,11 @@ def devices(workers: int | str, workers_per_device: int = 1) -> list[str]:
     visible = hardware.gpus(torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     gpus = [f"cuda:{name}" for name in visible]
     if workers == "auto":
-        return gpus * workers_per_device or ["cpu"] * hardware.cores()
+        share = hardware.cores() / max(1, len(visible))
+        each = [workers_per_device or hardware.workers_on(hardware.free_bytes(name), share) for name in visible]
+        turns = range(max(each, default=0))
+        shared = [gpu for turn in turns for gpu, count in zip(gpus, each, strict=True) if turn < count]
+        return shared or ["cpu"] * hardware.cores()
     if not isinstance(workers, int) or workers < 1:
         raise StudyError(f"--workers takes a number from 1, or 'auto', not '{workers}'.")
     return [gpus[index % len(gpus)] if gpus else "cpu" for index in range(workers)]

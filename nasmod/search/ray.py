@@ -198,7 +198,8 @@ def start_workers(
 ) -> Cluster:
     """Start workers on the cluster at `address`, on the one that Ray finds without, or else on one of this machine.
 
-    ``auto``: `workers_per_device` of the study on each of the cluster's GPUs, else one on each of its cores. Raises
+    ``auto``: `workers_per_device` of the study (one where it says none) on each of the cluster's GPUs, else one on
+    each of its cores. Raises
     `StudyError` in one line when the cluster cannot be used.
     """
     cluster = Cluster(connected_here=_connect(address))
@@ -208,7 +209,9 @@ def start_workers(
         if path is not None:
             check_reach(str(path), nodes, platform.node())
         resources = ray.cluster_resources()
-        kind, count, share = shares(workers, study.workers_per_device, resources.get("GPU", 0), resources["CPU"])
+        kind, count, share = shares(
+            workers, max(1, study.workers_per_device), resources.get("GPU", 0), resources["CPU"]
+        )
         here = f"{processes.machine()}-{os.getpid()}"
         device = "cuda" if kind == "num_gpus" else "cpu"  # which GPU, Ray tells the actor
         orders = Orders.of(study, device, beat_seconds, checkpoint_seconds)

@@ -62,7 +62,11 @@ class Study(BaseModel):
         None, strict=True, gt=0, allow_inf_nan=False, description="end the search after so many hours of searching"
     )
     workers_per_device: int = Field(
-        1, strict=True, ge=1, le=100, description="how many workers share a GPU where `--workers auto` counts them"
+        0,
+        strict=True,
+        ge=0,
+        le=100,
+        description="how many workers share a GPU with `--workers auto`; 0: as its free memory and the cores allow",
     )
     space: dict[str, Any] = Field(description="the search space: a packaged name, a path, or its tables written out")
     data: dict[str, Any] = Field(description="the data set: `name` and its settings")

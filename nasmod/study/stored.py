@@ -38,7 +38,7 @@ class StoredStudy:
     fingerprint: str
     versions: Mapping[str, str]
     artifacts: str | None = None  # where its files are kept, None: in the database
-    workers_per_device: int = 1
+    workers_per_device: int = 0
     factors: Factors | None = None  # None: of a study that was stored before there were any
     definitions: Mapping[str, int] = field(default_factory=dict)  # of its measures
 

@@ -125,9 +125,28 @@ def two_gpus(monkeypatch) -> None:
 
 
 def test_one_worker_a_gpu_or_several(two_gpus):
-    assert devices("auto") == ["cuda:2", "cuda:3"]
+    assert devices("auto", 1) == ["cuda:2", "cuda:3"]
     assert devices("auto", 2) == ["cuda:2", "cuda:3", "cuda:2", "cuda:3"]
     assert devices(3) == ["cuda:2", "cuda:3", "cuda:2"]
+
+
+@pytest.mark.parametrize(
+    ("driver", "each"),
+    [
+        ("case $1 in --id=2) echo 40536;; --id=3) echo 9000;; esac", [4, 2]),  # MiB, as the driver writes it
+        ('echo "No devices were found"; exit 6', [1, 1]),
+        ('echo "[N/A]"', [1, 1]),
+    ],
+)
+def test_as_many_workers_share_a_gpu_as_its_memory_and_the_cores_allow(two_gpus, monkeypatch, tmp_path, driver, each):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{driver}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(hardware, "cores", lambda: 8)
+    found = devices("auto")
+    assert [found.count(gpu) for gpu in ("cuda:2", "cuda:3")] == each
+    assert found[:2] == ["cuda:2", "cuda:3"]
 
 
 def test_without_a_gpu_one_worker_a_core():

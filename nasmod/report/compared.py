@@ -16,7 +16,7 @@ from nasmod.errors import StudyError
 from nasmod.report.figures import figure, seconds, with_prefix
 
 if TYPE_CHECKING:
-    from nasmod.search.comparison import Comparison, Ended, Run
+    from nasmod.search.comparison import Comparison, Run
 
 COSTS: dict[str, Callable[[Run], list[float]]] = {
     "trained candidates": lambda run: [float(number) for number in range(1, len(run.ended) + 1)],
@@ -33,35 +33,20 @@ def comparison_table(comparison: Comparison) -> Table:
     seeds = len(comparison.of(comparison.variants[0]))
     each = f"{seeds} study seeds each" if seeds > 1 else "one study seed"
     caption = (
-        f"{each}. score: that of the best, from trainings with seeds that no search has seen. "
-        f"to {goal:.3f}: until a single training scored so much, which every run reached"
+        f"{each}. score: that of the best, in trainings with seeds that no search has seen; hypervolume: of the "
+        f"directions, as a share of that of all together; {goal:.3f} is the best single score that every run reached"
     )
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=caption, caption_justify="left")
-    for heading in (
-        "strategy",
-        "score",
-        "volume",
-        "trained",
-        "epochs",
-        "time",
-        f"to {goal:.3f}: trained",
-        "epochs",
-        "time",
-    ):
-        table.add_column(heading, justify="left" if heading == "strategy" else "right", no_wrap=True)
+    table.add_column("strategy", no_wrap=True)
+    for heading in ("score", "hypervolume", "trained", f"until {goal:.3f}"):
+        table.add_column(heading, justify="right", no_wrap=heading == "score")
     for variant in sorted(comparison.variants, key=lambda name: -comparison.score(name)[0]):
         runs = comparison.of(variant)
         volume = fmean(comparison.hypervolumes(run)[-1] for run in runs)
         needed = [run.trainings_to(goal) or len(run.ended) for run in runs]  # every run reached it
-        table.add_row(
-            variant,
-            figure("score", *comparison.score(variant)),
-            f"{volume:.3f}",
-            f"{fmean(len(run.ended) for run in runs):.0f}",
-            *_spent([run.ended[-1] for run in runs]),
-            f"{fmean(needed):.0f}",
-            *_spent([run.ended[number - 1] for run, number in zip(runs, needed, strict=True)]),
-        )
+        whole = [len(run.ended) for run in runs]
+        spent = [_spent(runs, numbers) for numbers in (whole, needed)]
+        table.add_row(variant, figure("score", *comparison.score(variant)), f"{volume:.3f}", *spent)
     return table
 
 
@@ -120,8 +105,11 @@ def draw_comparison(comparison: Comparison, files: Sequence[Path]) -> None:
         drawn.savefig(file, dpi=150)
 
 
-def _spent(ended: Sequence[Ended]) -> tuple[str, str]:
-    return with_prefix(fmean(one.epochs for one in ended)), seconds(fmean(one.seconds for one in ended))
+def _spent(runs: Sequence[Run], numbers: Sequence[int]) -> str:
+    """What the runs had spent in the mean when so many of their candidates had ended."""
+    ended = [run.ended[number - 1] for run, number in zip(runs, numbers, strict=True)]
+    epochs, time = fmean(one.epochs for one in ended), fmean(one.seconds for one in ended)
+    return f"{fmean(numbers):.0f}, {with_prefix(epochs)} epochs, {seconds(time)}"
 
 
 def _banded(

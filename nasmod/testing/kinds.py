@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nasmod import registry
 from nasmod.modules import Shape, build, check_params, kind, network_class
 
-INHERITED = [HealthCheck.differing_executors]  # a suite has no state: whose instance runs a test is no matter
+INHERITED = [HealthCheck.differing_executors]  # a suite has no state: any instance of it may run a test
 IMPORTS = """\
 from __future__ import annotations
 import math

@@ -70,7 +70,7 @@ class StrategySuite:
             (proposal, *_) = self._propose(space, OBJECTIVES[mode], records, number, 1)
             if (key := candidate_key(proposal.topology, proposal.settings)) not in keys:
                 keys.add(key)
-                records.append(_record(space, proposal, OBJECTIVES[mode], len(records), "queued"))
+                records.append(made_up(space, proposal, len(records), OBJECTIVES[mode], "queued"))
 
     def _propose(
         self, space: Space, objective: Objective, records: Sequence[Record], number: int, count: int
@@ -94,15 +94,15 @@ def history(space: Space, objective: Objective, count: int) -> list[Record]:
     found: dict[str, Record] = {}
     for _ in range(20 * count):
         proposal = Proposal(*space.random(generator), None, {"strategy": "random", "why": "drawn at random"})
-        record = _record(space, proposal, objective, len(found), states[len(found) % len(states)])
+        record = made_up(space, proposal, len(found), objective, states[len(found) % len(states)])
         found.setdefault(record.key, record)
         if len(found) == count:
             break
     return list(found.values())
 
 
-def _record(space: Space, proposal: Proposal, objective: Objective, number: int, state: State) -> Record:
-    """The more modules, the better and the dearer; every tenth has an undefined modularity."""
+def made_up(space: Space, proposal: Proposal, number: int, objective: Objective, state: State = "finished") -> Record:
+    """A record: the more modules, the better and the dearer; every tenth has an undefined modularity."""
     size = proposal.topology.module_count
     modularity = math.nan if number % 10 == 4 else 0.1 + 0.01 * (number % 7)
     measures = {"skill": size / 10, "accuracy": size / 10, "modularity": modularity, "flops": 1000.0 * size}

@@ -9,7 +9,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import optuna
@@ -25,6 +24,7 @@ from nasmod.report.compared import comparison_row, comparison_table, draw_compar
 from nasmod.search.compare import Variant, study_of, variants_of
 from nasmod.search.comparison import Comparison, Ended, Run
 from nasmod.study import Study, read
+from tests.search.groups import wait_until
 
 OBJECTIVE = Objective(flops_budget=1000, directions={"skill": "maximize", "flops": "minimize"})
 STUDY = """
@@ -152,11 +152,8 @@ def test_a_comparison_killed_at_any_time_goes_on_and_keeps_what_it_had(study: St
     with (tmp_path / "log").open("w") as log:
         killed = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
     kept = tmp_path / "compared" / "small" / "comparison.json"
-    deadline = time.monotonic() + 300
-    while not kept.exists():
-        assert killed.poll() is None, (tmp_path / "log").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: kept.exists() or killed.poll() is not None)
+    assert killed.poll() is None, (tmp_path / "log").read_text()
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     before = json.loads(kept.read_text())["runs"]
@@ -171,7 +168,7 @@ def test_a_comparison_killed_at_any_time_goes_on_and_keeps_what_it_had(study: St
     assert [len(made.ended) for made in found.runs] == [6, 6, 6]
     assert all(len(made.fresh) == 2 and min(made.fresh) > 0 for made in found.runs)
     assert all(ended.epochs > 0 and ended.flops > 0 for made in found.runs for ended in made.ended)
-    for variant in ("random.none", "evolution.none"):  # an ordinary study, whose records say the same
+    for variant in ("random.none", "evolution.none"):  # an ordinary study: its records say the same
         records = nasmod.load(f"small.{variant}.0", storage=chosen["storage"]).records()
         (made,) = found.of(variant)
         assert max(record.score for record in records if record.state == "finished") == made.best_so_far()[-1]

@@ -22,6 +22,7 @@ from nasmod.space import Space, SpaceFile
 from nasmod.study import Proposal, Record, candidate_key, read
 from nasmod.study.definition import read_toml
 from nasmod.testing import StrategySuite
+from nasmod.testing.strategies import made_up
 from nasmod.topology import Node, Topology
 
 COMBINED = Objective(flops_budget=100_000)
@@ -80,27 +81,6 @@ def space() -> Space:
     return Space(SpaceFile.from_table(table), {"x": (64,)}, {"y": (10,)})
 
 
-def filed(space: Space, proposal: Proposal, number: int, objective: Objective, state: str = "finished") -> Record:
-    """A made-up result: the more modules, the better and the dearer."""
-    size = proposal.topology.module_count
-    measures = {"skill": size / 10, "accuracy": size / 10, "modularity": 0.1, "flops": 1000.0 * size}
-    trained = state in ("finished", "stopped")
-    return Record(
-        number=number,
-        key=candidate_key(proposal.topology, proposal.settings),
-        state=state,
-        proposal=proposal,
-        measures=measures if trained else {},
-        standard_errors={},
-        score=objective.score(measures) if trained else None,
-        curve=({"epoch": 1.0},),
-        reason=None,
-        weights=None,
-        parameters=space.encode(proposal.topology, proposal.settings),
-        id=number,
-    )
-
-
 def searched(space: Space, name: str, objective: Objective, count: int, **settings: object) -> list[Record]:
     """A search of `count` candidates, one after the other, some of them stopped, failed, or still running."""
     model, target = registry.settings("strategy", name), registry.resolve("strategy", name)
@@ -109,7 +89,7 @@ def searched(space: Space, name: str, objective: Objective, count: int, **settin
         strategy = target(model(**settings), space, random.Random(number), objective)
         proposal = strategy.propose(records, 1)[0]
         state = {5: "stopped", 7: "failed"}.get(number % 9, "finished")
-        records.append(filed(space, proposal, number, objective, "running" if number == count - 1 else state))
+        records.append(made_up(space, proposal, number, objective, "running" if number == count - 1 else state))
     return records
 
 
@@ -126,7 +106,7 @@ def test_the_generator_comes_from_the_seed_and_the_number_of_proposals(space, ma
 
 
 def test_evolution_edits_the_best_of_its_sample(space):
-    records = [filed(space, Proposal(*space.random(random.Random(seed))), seed, COMBINED) for seed in range(12)]
+    records = [made_up(space, Proposal(*space.random(random.Random(seed))), seed, COMBINED) for seed in range(12)]
     settings = EvolutionSettings(population=12, sample=12, initial=1)
     (child,) = Evolution(settings, space, random.Random(0), COMBINED).propose(records, 1)
     assert child.parent == max(records, key=lambda record: (record.score, record.id)).key
@@ -134,7 +114,7 @@ def test_evolution_edits_the_best_of_its_sample(space):
 
 
 def test_evolution_forgets_the_old(space):
-    young = [filed(space, Proposal(*space.random(random.Random(seed))), seed, COMBINED) for seed in range(20)]
+    young = [made_up(space, Proposal(*space.random(random.Random(seed))), seed, COMBINED) for seed in range(20)]
     settings = EvolutionSettings(population=5, sample=5, initial=1)
     parents = {
         Evolution(settings, space, random.Random(seed), COMBINED).propose(young, 1)[0].parent for seed in range(10)
@@ -143,7 +123,7 @@ def test_evolution_forgets_the_old(space):
 
 
 def test_evolution_with_several_directions_chooses_parents_on_the_front(space):
-    records = [filed(space, Proposal(*space.random(random.Random(seed))), seed, PARETO) for seed in range(12)]
+    records = [made_up(space, Proposal(*space.random(random.Random(seed))), seed, PARETO) for seed in range(12)]
     settings = EvolutionSettings(population=12, sample=12, initial=1)
     beaten = {"skill": 0.05, "modularity": 0.0, "flops": 90_000.0}  # in every direction, by every other
     records[::2] = [replace(record, measures=beaten) for record in records[::2]]
@@ -154,12 +134,12 @@ def test_evolution_with_several_directions_chooses_parents_on_the_front(space):
 
 
 def test_the_simple_wirings_at_the_start_are_parents_and_replace_no_random_draw(space):
-    opening = [filed(space, Proposal(*space.random(random.Random(seed))), seed, COMBINED) for seed in range(6)]
+    opening = [made_up(space, Proposal(*space.random(random.Random(seed))), seed, COMBINED) for seed in range(6)]
     opening = [replace(record, proposal=replace(record.proposal, origin={"reference": "chain"})) for record in opening]
     settings = EvolutionSettings(population=12, sample=6, initial=1)
     (first,) = Evolution(settings, space, random.Random(0), COMBINED).propose(opening, 1)
     assert first.parent is None
-    drawn = filed(space, first, 6, COMBINED, "stopped")
+    drawn = made_up(space, first, 6, COMBINED, "stopped")
     (child,) = Evolution(settings, space, random.Random(0), COMBINED).propose([*opening, drawn], 1)
     assert child.parent in {record.key for record in opening}
 
@@ -181,7 +161,7 @@ def test_bayesian_optimisation_over_graphs_learns_which_training_settings_every_
     wanted, records = math.log(1.2e-2), []
     for number in range(40):
         strategy = GraphBo(GraphBoSettings(initial=10), space, random.Random(number), COMBINED)
-        record = filed(space, strategy.propose(records, 1)[0], number, COMBINED)
+        record = made_up(space, strategy.propose(records, 1)[0], number, COMBINED)
         missed = abs(math.log(record.proposal.settings["learning_rate"]) - wanted)
         records.append(replace(record, score=0.5 + 0.3 * record.score - 0.1 * missed))
     missed = [abs(math.log(record.proposal.settings["learning_rate"]) - wanted) for record in records]
@@ -218,7 +198,7 @@ def test_bayesian_optimisation_over_graphs_gives_many_workers_different_proposal
 
 def test_what_was_stopped_counts_what_it_would_have_reached(space):
     """It keeps its lead: at its last epoch it was ahead of one that gained 0.2 from there on."""
-    one = filed(space, Proposal(*space.random(random.Random(0))), 0, COMBINED)
+    one = made_up(space, Proposal(*space.random(random.Random(0))), 0, COMBINED)
     curves = [[0.3, 0.5], [0.4]]
     ran_on, stopped = (
         replace(one, state=state, score=curve[-1], curve=tuple({"validation_accuracy": value} for value in curve))

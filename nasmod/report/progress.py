@@ -112,6 +112,8 @@ class ProgressView:
         parts = ["training simple wirings first"] if opening else []
         parts += [f"{status.running} running", f"front of {self._judge(progress.records)[2]}"]
         parts += [f"{status.stopped} stopped early", f"{status.duplicates} duplicates"]
+        if status.paused:
+            parts.append(f"{status.paused} paused")
         if status.failed:
             parts.append(f"{status.failed} failed")
         if status.state == "repeating":

@@ -33,7 +33,9 @@ def status_lines(found: Overview, storage: str, factors: Factors | None = None) 
     """The counts, the pace, and the processes at work: by machine, with what each trains and its last sign of life."""
     status = found.status
     yield f"{status.name}: {state_in_words(status)}"
-    yield f"  {status.trained} of {status.budget} trained: {status.finished} finished, {status.stopped} stopped early"
+    ends = [f"{status.finished} finished", f"{status.stopped} stopped early"]
+    ends += [f"{status.paused} paused"] if status.paused else []
+    yield f"  {status.trained} of {status.budget} trained: {', '.join(ends)}"
     yield f"  {status.running} running, {status.queued} queued, {status.failed} failed"
     yield f"  {status.proposals} proposals: {status.duplicates} duplicates, {status.infeasible} over the FLOPs budget"
     beside = f"{status.references} references and " if status.references else ""

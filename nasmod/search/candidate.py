@@ -20,9 +20,9 @@ from nasmod.measures.trained import Measures, Trained, measure_network, measure_
 from nasmod.networks import Network
 from nasmod.search.asking import Asked
 from nasmod.search.context import Context
-from nasmod.search.stopping import StoppingRule
+from nasmod.search.stopping import StoppingRule, promoting
 from nasmod.search.stopping import make as make_rule
-from nasmod.study import Database, RungResult, Study, candidates
+from nasmod.study import Database, RungResult, Study, candidates, pausing
 from nasmod.study.candidates import Claim, ClaimLost
 from nasmod.training import Epoch, TrainingFailed, TrainingSettings, derive, save_weights, why_failed
 
@@ -35,7 +35,7 @@ class HandBack(Exception):  # noqa: N818  # an event: the worker was asked to en
 
 
 class CandidateTraining:
-    """One candidate in training: `run` it, and it is finished, stopped, failed, handed back or lost.
+    """One candidate in training: `run` it, and it is finished, stopped, paused, failed, handed back or lost.
 
     `asked_to_end` and `lost` are looked at after every epoch; the worker sets them. `progressed_at` is when something
     last happened, in monotonic seconds.
@@ -143,7 +143,7 @@ class CandidateTraining:
         self._finish(trained)
 
     def _finish(self, trained: Trained) -> None:
-        """Store what was measured at the end, or for a stopped candidate at the rung where it was stopped."""
+        """Store what was measured at the end, or at the rung where the candidate was stopped or paused."""
         result, objective = trained.result, self.context.objective
         values, errors, roles = self.at_rung if result.stopped else trained.measured
         stored = {
@@ -156,6 +156,12 @@ class CandidateTraining:
             "versions": {name: version(name) for name in ("nasmod", "torch", "optuna")},
             "seed": self.seed,
         }
+        if result.stopped and promoting(self.rule):
+            curve, state = self.snapshot
+            assert state is not None
+            with self._storing():
+                pausing.pause(self.database, self.held, stored, curve, state, result.stopped)
+            return
         left = 1 - len(result.curve) / self.settings.epochs
         weights = None if result.stopped else save_weights(trained.network)
         with self._storing():
@@ -189,6 +195,8 @@ class CandidateTraining:
         if rung is not None and self.rule is not None:
             self.rung_results.append(rung)
             reason = self.rule.decide(self.rung_results, others)
+            if reason is not None and promoting(self.rule):  # from here it would go on
+                self.snapshot = epoch.curve, epoch.state()
         if self.asked_to_end.is_set() and reason is None and not last:
             raise HandBack
         return reason

@@ -16,6 +16,9 @@ from nasmod.search import strategies
 from nasmod.search.context import Context
 from nasmod.search.feasibility import LISTABLE
 from nasmod.search.opening import opening
+from nasmod.search.promotion import promote, stop_what_waits
+from nasmod.search.stopping import make as make_rule
+from nasmod.search.stopping import promoting
 from nasmod.search.strategies.random import draw
 from nasmod.study import (
     Proposal,
@@ -53,6 +56,7 @@ class Controller:
         self.process_watch: Watch[str] = Watch(2 * lease_seconds)
         self.holds_lease = False
         self.beaten_at = time.monotonic()
+        self.rule = promoting(make_rule(context.study))
         self._exhausted: str | None = None
         self._listed: list[tuple[str, Proposal]] | None = None
         self._opening: dict[str, Proposal] | None = None
@@ -73,6 +77,9 @@ class Controller:
                 stored.move_on(self.study, status.state, "ended", None)
                 moved = True
         elif status.state == "searching":
+            room = self._ready(status) - status.queued
+            if self.rule is not None and status.paused and promote(self.study, self.rule, room):
+                return stored.status(self.study)
             reason = self._reason_to_end(status)
             if reason is None:
                 reason = self._fill_queue(status)
@@ -83,6 +90,7 @@ class Controller:
             stored.search_on(self.study)
             moved = True
         elif not self._open({"running"}, {"search"}):
+            stop_what_waits(self.study, self.reader.read())
             self._file_repeats()
             if not self._open({"queued", "running"}, {"repeat", "reference"}):
                 self._sweep_weights()
@@ -135,11 +143,14 @@ class Controller:
             return f"the budget is reached: {status.trained} candidates were trained"
         return None
 
+    def _ready(self, status: Status) -> int:
+        """How many candidates are to wait in the queue: one for each free worker, and a few for those free next."""
+        workers = max(self.workers, processes.count_workers(self.study.database, self.study.id))
+        return max(0, workers - status.running) + reserve(workers)
+
     def _fill_queue(self, status: Status) -> str | None:
         """File proposals until every free worker finds one; a reason to end when there are no new ones."""
-        workers = max(self.workers, processes.count_workers(self.study.database, self.study.id))
-        ready = max(0, workers - status.running) + reserve(workers)
-        wanted = min(ready, status.budget - status.trained - status.running)
+        wanted = min(self._ready(status), status.budget - status.trained - status.running)
         began = time.monotonic()
         for _ in range(wanted):  # no more, however fast they are taken: how those fared is looked at first
             if time.monotonic() - began >= FILLING_SECONDS:

@@ -3,7 +3,7 @@
 Our row is the authority and Optuna's trial its projection, written in the same transaction. Whoever trains a candidate
 holds a `Claim`; every write of its is fenced by the claim's token, so that a worker that was taken for dead can never
 overwrite its successor. A lost acknowledgement is resolved by reading the row again. What a worker leaves that does not
-live to give it back is taken by `nasmod.study.recovery`.
+live to give it back is taken by `nasmod.study.recovery`; what waits at a rung is in `nasmod.study.pausing`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from optuna.distributions import BaseDistribution
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, false, func, insert, select, update
 
 from nasmod.errors import ArtifactError, StorageError, StorageFullError
 from nasmod.study import files, projection
@@ -128,16 +128,9 @@ def claim(
         )
         if (found := connection.execute(mine).first()) is not None:
             return _claim_of(connection, found, row.artifacts)
-        roles = {"searching": ["reference", "search"], "repeating": ["reference", "repeat"]}.get(row.state, [])
-        failing = row.failures_in_row >= FAILURES_IN_ROW  # the controller has not ended it yet
-        if "search" in roles and (failing or not _budget_left(connection, study, row.trials)):
-            roles.remove("search")
-        oldest = (
-            select(candidates)
-            .where(candidates.c.study == study, candidates.c.state == "queued", candidates.c.role.in_(roles))
-            .order_by(candidates.c.id)
-            .limit(1)
-        )
+        admitted = _admitted(connection, row)
+        oldest = select(candidates).where(candidates.c.study == study, candidates.c.state == "queued", admitted)
+        oldest = oldest.order_by(candidates.c.id).limit(1)
         found = connection.execute(oldest).first()
         if found is None:
             return None
@@ -164,6 +157,7 @@ def claim(
                 beat=found.beat + 1,
                 attempts=found.attempts + 1,
                 curve=json.dumps(json.loads(found.curve)[: found.checkpoint]),
+                reason=None,  # for which it was paused, if it was
                 **projected,
             )
         )
@@ -230,7 +224,7 @@ def report(
     space `StorageFullError`, no way `ArtifactError`.
     """
     epoch = len(curve)
-    file = _upload(database, held, "checkpoint", checkpoint)
+    file = upload(database, held, "checkpoint", checkpoint)
 
     def work(connection: Connection) -> list[RungResult]:
         values: dict[str, Any] = {"curve": json.dumps(list(curve))}
@@ -254,7 +248,7 @@ def report(
         connection.execute(insert(rungs).values(candidate=held.id, study=study, epoch=epoch, result=rung.to_json()))
         return [RungResult.from_json(text) for text in others]
 
-    return _keep(database, work, file)
+    return keep(database, work, file)
 
 
 def finish(
@@ -271,7 +265,7 @@ def finish(
 
     Raises `ClaimLost`, and where the weights find no space `StorageFullError`, no way `ArtifactError`.
     """
-    file = _upload(database, held, "weights", weights)
+    file = upload(database, held, "weights", weights)
     digest = None if file is None else files.digest(file)
 
     def work(connection: Connection) -> None:
@@ -298,7 +292,7 @@ def finish(
             attributes = {**result["measures"], **({"reason": stopped} if stopped else {})}
             projection.complete(connection, held.trial, values, fraction_left=fraction_left, attributes=attributes)
 
-    _keep(database, work, file)
+    keep(database, work, file)
 
 
 def fail(database: Database, held: Claim, reason: str, detail: str = "") -> None:
@@ -326,7 +320,7 @@ def hand_back(database: Database, held: Claim, curve: Sequence[Mapping[str, floa
     A checkpoint that cannot be uploaded is dropped: the candidate goes on from the one before.
     """
     try:
-        file = _upload(database, held, "checkpoint", checkpoint)
+        file = upload(database, held, "checkpoint", checkpoint)
     except (ArtifactError, StorageFullError) as error:
         log.warning("handing back without this checkpoint: %s", error)
         file = None
@@ -347,7 +341,7 @@ def hand_back(database: Database, held: Claim, curve: Sequence[Mapping[str, floa
         if held.trial is not None:
             projection.wait(connection, held.trial)
 
-    _keep(database, work, file, wait_for_space=True)
+    keep(database, work, file, wait_for_space=True)
 
 
 def lock(connection: Connection, study: int) -> Row[Any]:
@@ -358,18 +352,23 @@ def lock(connection: Connection, study: int) -> Row[Any]:
     return row
 
 
-def _budget_left(connection: Connection, study: int, trials: int) -> bool:
-    taken = connection.scalar(
-        select(func.count()).where(
-            candidates.c.study == study,
-            candidates.c.role == "search",
-            candidates.c.state.in_([*TRAINED, "running"]),
-        )
-    )
-    return (taken or 0) < trials
+def _admitted(connection: Connection, study: Row[Any]) -> ColumnElement[bool]:
+    """Which queued candidates may be claimed: what was promoted has a result, and its place in the budget, already."""
+    role, promoted = candidates.c.role, candidates.c.result.is_not(None)
+    if study.state == "repeating":
+        return role.in_(["reference", "repeat"])
+    if study.state != "searching":
+        return false()
+    if study.failures_in_row >= FAILURES_IN_ROW:  # the controller has not ended it yet
+        return role == "reference"
+    counted = candidates.c.state.in_([*TRAINED, "running"]) | ((candidates.c.state == "queued") & promoted)
+    taken = select(func.count()).where(candidates.c.study == study.id, role == "search", counted)
+    if (connection.scalar(taken) or 0) < study.trials:
+        return role.in_(["reference", "search"])
+    return (role == "reference") | ((role == "search") & promoted)
 
 
-def _upload(database: Database, held: Claim, name: FileName, content: bytes | None) -> bytes | Uploaded | None:
+def upload(database: Database, held: Claim, name: FileName, content: bytes | None) -> bytes | Uploaded | None:
     """What the candidate's transaction is to write: the content itself, or what lies outside the database already."""
     place = held.artifacts
     if content is None or place is None:
@@ -382,7 +381,7 @@ def _upload(database: Database, held: Claim, name: FileName, content: bytes | No
     return files.upload(database.transact(work), content)
 
 
-def _keep(
+def keep(
     database: Database,
     work: Callable[[Connection], T],
     file: bytes | Uploaded | None,

@@ -32,6 +32,7 @@ NAMED = 5  # of many mismatches
 PROJECTED = {
     "queued": {TrialState.WAITING},
     "running": {TrialState.RUNNING},
+    "paused": {TrialState.WAITING},
     "finished": {TrialState.COMPLETE},
     "stopped": {TrialState.PRUNED, TrialState.COMPLETE},  # Optuna knows no PRUNED with several directions
     "failed": {TrialState.FAIL},

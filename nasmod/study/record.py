@@ -13,8 +13,8 @@ from nasmod.measures.roles import Roles, from_json
 from nasmod.topology import Parameter, Topology
 
 Role = Literal["search", "reference", "repeat"]  # studies before 2026-12 have references beside the search
-State = Literal["queued", "running", "finished", "stopped", "failed"]
-TRAINED: tuple[State, ...] = ("finished", "stopped")
+State = Literal["queued", "running", "paused", "finished", "stopped", "failed"]
+TRAINED: tuple[State, ...] = ("finished", "stopped", "paused")  # what the budget counts
 ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
 
 

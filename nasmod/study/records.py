@@ -25,16 +25,16 @@ MARK = (candidates.c.state, candidates.c.token, candidates.c.beat)
 PLAIN = ("id", "number", "key", "state", "reason", "weights", "role", "worker", "attempts")
 TEXTS: tuple[StoredText, ...] = ("proposal", "curve", "result")
 COLUMNS = tuple(candidates.c[name] for name in (*PLAIN, *TEXTS, "token", "beat"))
-UNSETTLED: tuple[State, ...] = ("queued", "running", "failed")
+UNSETTLED: tuple[State, ...] = ("queued", "running", "paused", "failed")
 AT_ONCE = 500  # ids in one statement
 
 
 class RecordReader:
     """Records of a study, read again only where they can have changed; none but its newest are read twice.
 
-    What was trained never changes but for its weights, which are forgotten now and then. What is queued, running or
-    failed (it may be tried again) is read again when its state, token or beat has changed. Candidates are filed with
-    the study's row locked, so that no older id appears after a newer one.
+    What ran to its end or was stopped never changes but for its weights, which are forgotten now and then. What is
+    queued, running, paused or failed (it may be tried again) is read again when its state, token or beat has changed.
+    Candidates are filed with the study's row locked, so that no older id appears after a newer one.
     """
 
     def __init__(self, stored: StoredStudy) -> None:

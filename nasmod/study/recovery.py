@@ -122,6 +122,7 @@ def _take(connection: Connection, row: Row[Any], how: str | None) -> bool:
             attempts=row.attempts - (how is None),
             reason=None if again else reason,
             checkpoint=row.checkpoint if again else 0,
+            result=row.result if again else None,  # what it had when it was paused, if it was
         )
     ).rowcount
     if not changed:

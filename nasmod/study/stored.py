@@ -50,7 +50,7 @@ class StoredStudy:
 
 @dataclass(frozen=True)
 class Status:
-    """Counts and state of a study. `trained` of the `budget` search candidates ran to their end or were stopped."""
+    """Counts and state of a study. `trained` of the `budget` ran to their end, were stopped or are paused."""
 
     name: str
     state: StudyState
@@ -59,6 +59,7 @@ class Status:
     trained: int
     finished: int
     stopped: int
+    paused: int  # wait at a rung, and may go on
     failed: int
     running: int
     queued: int
@@ -221,15 +222,16 @@ def status(stored: StoredStudy) -> Status:
             .group_by(candidates.c.role, candidates.c.state)
         ).all()
         count = {(role, state): number for role, state, number in counted}
-        finished, stopped = count.get(("search", "finished"), 0), count.get(("search", "stopped"), 0)
+        finished, stopped, paused = (count.get(("search", state), 0) for state in ("finished", "stopped", "paused"))
         return Status(
             name=row.name,
             state=row.state,
             reason=row.reason,
             budget=row.trials,
-            trained=finished + stopped,
+            trained=finished + stopped + paused,
             finished=finished,
             stopped=stopped,
+            paused=paused,
             failed=sum(number for (_, state), number in count.items() if state == "failed"),
             running=sum(number for (_, state), number in count.items() if state == "running"),
             queued=sum(number for (_, state), number in count.items() if state == "queued"),

@@ -81,7 +81,7 @@ candidates = Table(
     Column("study", Integer, ForeignKey("nasmod_studies.id"), nullable=False),
     Column("key", String(64), nullable=False),
     Column("role", String(16), nullable=False),  # search, reference, repeat
-    Column("state", String(16), nullable=False),  # queued, running, finished, stopped, failed
+    Column("state", String(16), nullable=False),  # queued, running, paused, finished, stopped, failed
     Column("token", Integer, nullable=False, default=0),  # one more at every claim and hand-back: the fence
     Column("beat", Integer, nullable=False, default=0),  # one more at every sign of life
     Column("attempts", Integer, nullable=False, default=0),
@@ -92,9 +92,9 @@ candidates = Table(
     Column("curve", Text, nullable=False, default="[]"),  # JSON: one point an epoch
     Column("checkpoint", Integer, nullable=False, default=0),  # epoch of the stored checkpoint, 0 for none
     Column("result", Text),  # JSON: measures, standard errors, score, seconds, device, versions
-    Column("reason", Text),  # why it was stopped or failed
+    Column("reason", Text),  # why it was paused, stopped or failed
     Column("weights", String(64)),  # SHA-256 of the kept weights
-    Column("ended_at", Float),  # `studies.seconds` when it was finished or stopped
+    Column("ended_at", Float),  # `studies.seconds` when it was finished, stopped or paused
     UniqueConstraint("study", "key"),
     Index("candidates_by_state_and_role", "study", "state", "role"),  # what every claim and every look counts
 )

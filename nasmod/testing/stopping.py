@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nasmod import registry
 from nasmod.measures.objective import Objective
-from nasmod.search.stopping import StoppingRule
+from nasmod.search.stopping import StoppingRule, promoting
 from nasmod.study import RungResult, check_settings
 from nasmod.testing.kinds import INHERITED
 
@@ -53,6 +53,20 @@ class StoppingSuite:
             others = data.draw(st.lists(results(objective, epoch=1), max_size=30))
             best = RungResult(1, 2.0, 0.0, _values(objective, 2.0, 0.5), _values(objective, 0.0, 0.0))
             assert self._rule(objective).decide([best], others) is None
+
+    @settings(suppress_health_check=INHERITED)
+    @given(data=st.data())
+    def test_one_that_promotes_asks_as_others_do_until_later_ones_came(self, data: st.DataObject) -> None:
+        """And lets the best of all pass, however many came after it."""
+        for objective in OBJECTIVES:
+            rule = promoting(self._rule(objective))
+            if rule is None:
+                continue
+            curve = data.draw(st.lists(results(objective, epoch=1), min_size=1, max_size=1))
+            others = data.draw(st.lists(results(objective, epoch=1), max_size=60))
+            assert rule.decide(curve, others, 0) == rule.decide(curve, others)
+            best = RungResult(1, 2.0, 0.0, _values(objective, 2.0, 0.5), _values(objective, 0.0, 0.0))
+            assert rule.decide([best], others, data.draw(st.integers(0, len(others)))) is None
 
     def _rule(self, objective: Objective) -> StoppingRule:
         settings = check_settings("stopping", self.name, self.chosen, "settings")

@@ -14,7 +14,7 @@ from nasmod import registry
 from nasmod.measures.objective import Objective
 from nasmod.search.strategies.strategy import Named
 from nasmod.space import Space
-from nasmod.study import Proposal, Record, candidate_key, check_settings
+from nasmod.study import TRAINED, Proposal, Record, candidate_key, check_settings
 from nasmod.study.record import State
 
 OBJECTIVES = {
@@ -37,7 +37,7 @@ class StrategySuite:
     @each_mode
     @each_space
     def test_what_it_proposes_is_of_the_space_and_says_why(self, space: str, mode: str) -> None:
-        """After candidates that finished, were stopped, failed, run, wait, or have undefined measures."""
+        """After candidates that finished, were stopped or paused, failed, run, wait, or have undefined measures."""
         found = shipped(space)
         records = history(found, OBJECTIVES[mode], 40)
         for known in ([], records[:1], [record for record in records if record.state == "failed"], records):
@@ -89,7 +89,7 @@ def shipped(name: str) -> Space:
 
 def history(space: Space, objective: Objective, count: int) -> list[Record]:
     """Random candidates with made-up results, in every state that a study knows; fewer in a smaller space."""
-    states: tuple[State, ...] = ("finished", "stopped", "finished", "failed", "finished", "running", "queued")
+    states: tuple[State, ...] = ("finished", "stopped", "finished", "failed", "paused", "running", "queued")
     generator = random.Random(0)
     found: dict[str, Record] = {}
     for _ in range(20 * count):
@@ -106,7 +106,7 @@ def made_up(space: Space, proposal: Proposal, number: int, objective: Objective,
     size = proposal.topology.module_count
     modularity = math.nan if number % 10 == 4 else 0.1 + 0.01 * (number % 7)
     measures = {"skill": size / 10, "accuracy": size / 10, "modularity": modularity, "flops": 1000.0 * size}
-    trained = state in ("finished", "stopped")
+    trained = state in TRAINED
     return Record(
         number=None if state == "queued" else number,
         key=candidate_key(proposal.topology, proposal.settings),
@@ -116,7 +116,7 @@ def made_up(space: Space, proposal: Proposal, number: int, objective: Objective,
         standard_errors={},
         score=objective.score(measures) if trained else None,
         curve=({"epoch": 1.0, "validation_accuracy": size / 10},) if trained else (),
-        reason="made up" if state in ("failed", "stopped") else None,
+        reason="made up" if state in ("failed", "stopped", "paused") else None,
         weights=None,
         parameters=space.encode(proposal.topology, proposal.settings),
         id=number,

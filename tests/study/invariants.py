@@ -28,6 +28,7 @@ Sort = Literal["lost", "doubled", "orphaned"]
 IN_STEP = {  # one objective
     "queued": TrialState.WAITING,
     "running": TrialState.RUNNING,
+    "paused": TrialState.WAITING,
     "finished": TrialState.COMPLETE,
     "stopped": TrialState.PRUNED,
     "failed": TrialState.FAIL,
@@ -45,8 +46,9 @@ def _violations(connection: Connection, study: int, ended: bool) -> Iterable[tup
     searched = [candidate for candidate in rows if candidate.role == "search"]
     trained = sum(candidate.state in TRAINED for candidate in searched)
     running = sum(candidate.state == "running" for candidate in searched)
-    if trained + running > row.trials:
-        yield "doubled", f"{trained} trained and {running} running of {row.trials}"
+    promoted = sum(candidate.state == "queued" and candidate.result is not None for candidate in searched)
+    if trained + running + promoted > row.trials:
+        yield "doubled", f"{trained} trained, {running} running and {promoted} to go on of {row.trials}"
     if ended and trained != row.trials:
         yield "lost", f"{trained} trained of {row.trials}"
     for key, count in Counter(candidate.key for candidate in rows).items():
@@ -76,8 +78,11 @@ def _violations(connection: Connection, study: int, ended: bool) -> Iterable[tup
 def _of_candidate(row: Row[Any], stored: set[str], at: set[int], ended: bool) -> Iterable[tuple[Sort, str]]:
     who = f"candidate {row.id} ({row.state})"
     epochs = [int(point["epoch"]) for point in json.loads(row.curve)]
-    if ended and (row.state == "running" or (row.role != "search" and row.state == "queued")):
+    promoted = row.state == "queued" and row.result is not None
+    if ended and (row.state in ("running", "paused") or promoted or (row.role != "search" and row.state == "queued")):
         yield "orphaned", f"{who} at the end"
+    if row.state == "paused" and (row.checkpoint != len(epochs) or row.checkpoint not in at or row.reason is None):
+        yield "lost", f"{who}: a checkpoint of epoch {row.checkpoint}, rungs at {at}, {row.reason}"
     if len(set(epochs)) != len(epochs):
         yield "doubled", f"{who}: epochs {epochs}"
     elif epochs != list(range(1, len(epochs) + 1)):

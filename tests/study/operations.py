@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, select
 
 from nasmod.space import Space, SpaceFile
 from nasmod.study import (
@@ -31,6 +31,7 @@ from nasmod.study import (
     candidate_key,
     create_or_join,
     open_study,
+    pausing,
     processes,
     read,
     recovery,
@@ -141,6 +142,24 @@ def finish(study: StoredStudy, held: Claim, stopped: str | None) -> None:
     protocol.finish(study.database, held, RESULT, [0.5], stopped=stopped, fraction_left=fraction_left, weights=weights)
 
 
+def pause(study: StoredStudy, held: Claim, epochs: int = 1) -> None:
+    pausing.pause(study.database, held, RESULT, curve(epochs), CHECKPOINT, "paused at epoch 1")
+
+
+def promote(study: StoredStudy) -> int:
+    """Every paused candidate; returns how many."""
+    waiting = pausing.paused(study.database, study.id)
+    return sum(pausing.promote(study.database, study.id, one.id, one.token) for one in waiting)
+
+
+def stop_waiting(study: StoredStudy) -> None:
+    """What is paused or was promoted is stopped."""
+    every = select(tables.candidates.c.id).where(tables.candidates.c.study == study.id, pausing.WAITS)
+    found = study.database.read(lambda connection: connection.scalars(every).all())
+    for one in found:
+        pausing.stop_waiting(study.database, study.id, one, "it waited", [0.5], 0.5)
+
+
 @dataclass(frozen=True)
 class Operation:
     """`run(study, claim)` is what is killed; `claim` that of `worker`, if one is named; `arrange` comes before."""
@@ -157,6 +176,15 @@ def _claims_twice(study: StoredStudy) -> None:
 def _trained(study: StoredStudy) -> None:
     for epoch in (2, 3):
         report(study, claim(study, "reporter"), epoch)
+
+
+def _paused(study: StoredStudy) -> None:
+    pause(study, claim(study, "reporter"))
+
+
+def _promoted(study: StoredStudy) -> None:
+    _paused(study)
+    assert promote(study) == 1
 
 
 def _drained(study: StoredStudy) -> None:
@@ -195,6 +223,11 @@ OPERATIONS: dict[str, Operation] = {
     "report epochs again": Operation(lambda study, held: report(study, held, 2, rung=True), "second"),
     "finish": Operation(lambda study, held: finish(study, held, None), "reporter", _trained),
     "stop early": Operation(lambda study, held: finish(study, held, "under the cut"), "reporter", _trained),
+    "pause": Operation(lambda study, held: pause(study, held), "reporter"),
+    "promote": Operation(lambda study, _: promote(study), arrange=_paused),
+    "claim what was promoted": Operation(lambda study, _: told(claim(study, "new")), arrange=_promoted),
+    "stop what is paused": Operation(lambda study, _: stop_waiting(study), arrange=_paused),
+    "stop what was promoted": Operation(lambda study, _: stop_waiting(study), arrange=_promoted),
     "fail": Operation(lambda study, held: protocol.fail(study.database, held, "NaN", "Traceback"), "reporter"),
     "hand back": Operation(
         lambda study, held: protocol.hand_back(study.database, held, curve(1), CHECKPOINT), "second"
@@ -220,7 +253,7 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def recover(study: StoredStudy) -> None:
-    """What new processes do when every other one is dead: lead, sweep, propose, claim, train; with one trial more."""
+    """What new processes do when all others are dead: lead, sweep, promote, propose, claim, train; one trial more."""
     database = study.database
     stored.reopen(study)
     stored.raise_budget(study, max(stored.status(study).budget, BUDGET) + 1, None)
@@ -228,6 +261,7 @@ def recover(study: StoredStudy) -> None:
         for candidate, (token, beat) in running.items():
             recovery.sweep(database, candidate, token, beat)
     for worker in itertools.count():
+        promote(study)
         held = protocol.claim(database, study.id, f"recovering {worker}", distributions())
         if held is None and stored.status(study).trained == stored.status(study).budget:
             return

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import select
 
-from nasmod.study import Database, processes, recovery, stored
+from nasmod.study import Database, pausing, processes, recovery, stored
 from nasmod.study import candidates as protocol
 from nasmod.study.candidates import Claim, ClaimLost
 from nasmod.study.processes import Process
@@ -45,6 +45,7 @@ class Controller:
     name: str
     proposals: int = 0
     running: dict[int, tuple[int, int]] = field(default_factory=dict)
+    paused: dict[int, int] = field(default_factory=dict)  # candidate -> token
     lease: tuple[int, int] = (0, 0)
 
 
@@ -141,6 +142,19 @@ class Lives(RuleBasedStateMachine):
             if now.get(candidate) == tuple(seen):
                 del self.holders[candidate]
 
+    @precondition(lambda self: self.status.paused)
+    @rule(choice=choices, fresh=mostly, when=outages)
+    def promote(self, choice: int, fresh: bool, when: str | None) -> None:
+        """Only what still waits as the controller saw it goes on."""
+        controller = self.controllers[choice % 2]
+        if fresh:
+            controller.paused = {one.id: one.token for one in pausing.paused(self.database, self.study.id)}
+        now = {one.id: one.token for one in pausing.paused(self.database, self.study.id)}
+        for candidate, token in list(controller.paused.items())[: 1 + choice % 2]:
+            with self.outage(when):
+                promoted = pausing.promote(self.database, self.study.id, candidate, token)
+            assert promoted or now.get(candidate) != token
+
     @precondition(lambda self: self.status.state != "searching" or self.status.trained >= self.status.budget)
     @rule(when=outages)
     def move_on(self, when: str | None) -> None:
@@ -151,6 +165,7 @@ class Lives(RuleBasedStateMachine):
             elif status.state == "searching":
                 stored.move_on(self.study, "searching", "repeating", "the budget is reached")
             elif status.state == "repeating" and not status.running:
+                operations.stop_waiting(self.study)
                 stored.move_on(self.study, "repeating", "ended", None)
 
     # what persons do
@@ -217,20 +232,27 @@ class Lives(RuleBasedStateMachine):
             processes.sign_of_life(self.database, self.study.id, process, worker.held)
 
     @precondition(lambda self: self.count_busy)
-    @rule(choice=choices, when=outages, how=st.sampled_from(["finish", "finish", "stop", "fail", "hand back"]))
+    @rule(
+        choice=choices,
+        when=outages,
+        how=st.sampled_from(["finish", "finish", "stop", "pause", "pause", "fail", "hand back"]),
+    )
     def end(self, choice: int, when: str | None, how: str) -> None:
         worker, held = self.busy(choice)
         if how == "finish" and worker.epochs < EPOCHS:
             self.train(choice, None, EPOCHS, True)
             if worker.held is None:
                 return
-        how = "hand back" if how == "stop" and not worker.epochs else how
-        with self.writing(worker, when, told=how != "hand back"):
+        if (how == "stop" and not worker.epochs) or (how == "pause" and worker.epochs != 1):  # its only rung
+            how = "hand back"
+        with self.writing(worker, when, told=how not in ("hand back", "pause")):
             if how == "fail":
                 protocol.fail(self.database, held, "NaN")
             elif how == "hand back":
                 checkpoint = CHECKPOINT if worker.epochs else None
                 protocol.hand_back(self.database, held, curve(worker.epochs), checkpoint)
+            elif how == "pause":
+                operations.pause(self.study, held, worker.epochs)
             elif how == "finish":
                 protocol.finish(self.database, held, RESULT, [0.5], weights=WEIGHTS)
             else:
@@ -243,7 +265,7 @@ class Lives(RuleBasedStateMachine):
     def writing(self, worker: Worker, when: str | None, told: bool = True) -> Iterator[None]:
         """A worker whose candidate was taken while it was frozen can write nothing, and is told so.
 
-        Not at a hand-back: what is in the queue already is where it should be.
+        Not at a hand-back or a pause: what waits already is where it should be.
         """
         holds = worker.held is None or self.holders.get(worker.held.id) == worker.name
         try:

@@ -1,5 +1,5 @@
 """Stopping rules: which candidates are not worth their remaining epochs. One file each."""
 
-from nasmod.search.stopping.rule import StoppingRule, StoppingSettings, check, make
+from nasmod.search.stopping.rule import PromotingRule, StoppingRule, StoppingSettings, check, make, promoting
 
-__all__ = ["StoppingRule", "StoppingSettings", "check", "make"]
+__all__ = ["PromotingRule", "StoppingRule", "StoppingSettings", "check", "make", "promoting"]

@@ -1,7 +1,9 @@
 """Asynchronous successive halving: at each rung a candidate goes on if it is among the best that have come so far.
 
-Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning" (ASHA), in its stopping form: nobody waits for a
-rung to fill. With several directions the order inside a rung is by non-dominated rank, ties by crowding distance.
+Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning" (ASHA): nobody waits for a rung to fill. In its
+stopping form a candidate that does not pass is stopped for good; with `promotion` it is paused, and goes on once it is
+among the best of those that came around and after it. With several directions the order inside a rung is by
+non-dominated rank, ties by crowding distance.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ class HalvingSettings(StoppingSettings):
     later_share: float = Field(1 / 3, gt=0, le=1, description="share that later rungs let pass")
     results: int = Field(4, ge=2, description="how many must have come to a rung before it stops one")
     latest: int = Field(24, ge=2, description="among how many of the latest at a rung a candidate is compared")
+    promotion: bool = Field(False, description="whether one that does not pass waits, and goes on once it would pass")
 
     @field_validator("rungs")
     @classmethod
@@ -43,6 +46,7 @@ class Halving:
 
     def __init__(self, settings: HalvingSettings, objective: Objective) -> None:
         self.settings, self.objective = settings, objective
+        self.promotes = settings.promotion
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
         if self.settings.rungs is not None:
@@ -54,8 +58,8 @@ class Halving:
             rung //= 3
         return tuple(found)
 
-    def decide(self, curve: Sequence[RungResult], results: Sequence[RungResult]) -> str | None:
-        own, everyone = curve[-1], [*results[: self.settings.latest - 1], curve[-1]]
+    def decide(self, curve: Sequence[RungResult], results: Sequence[RungResult], later: int = 0) -> str | None:
+        own, everyone = curve[-1], [*results[: later + self.settings.latest - 1], curve[-1]]
         if len(everyone) < self.settings.results:
             return None
         share = self.settings.first_share if len(curve) == 1 else self.settings.later_share
@@ -66,9 +70,13 @@ class Halving:
         if own.score >= cut:
             return None
         return (
-            f"stopped at epoch {own.epoch}: score {own.score:.3f} is under {cut:.3f}, which the best {places} of the "
-            f"latest {len(everyone)} reached there"
+            f"{self._ended} at epoch {own.epoch}: score {own.score:.3f} is under {cut:.3f}, which the best {places} "
+            f"of the latest {len(everyone)} reached there"
         )
+
+    @property
+    def _ended(self) -> str:
+        return "paused" if self.promotes else "stopped"
 
     def _decide_by_rank(self, own: RungResult, everyone: Sequence[RungResult], places: int) -> str | None:
         directions = self.objective.directions
@@ -82,6 +90,6 @@ class Halving:
         if ahead < places:
             return None
         return (
-            f"stopped at epoch {own.epoch}: {ahead} of {len(everyone)} are ahead of it there by non-dominated rank "
-            f"(its own is {rank}) and crowding, and {places} go on"
+            f"{self._ended} at epoch {own.epoch}: {ahead} of {len(everyone)} are ahead of it there by non-dominated "
+            f"rank (its own is {rank}) and crowding, and {places} go on"
         )

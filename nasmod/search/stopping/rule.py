@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,6 +32,21 @@ class StoppingRule(Protocol):
 
         `curve`: the candidate's own rungs so far; `results`: those of others at the last one, the newest first.
         """
+
+
+@runtime_checkable
+class PromotingRule(StoppingRule, Protocol):
+    """A rule that may change its mind: if `promotes` is true, what it stops is paused, and goes on once it passes."""
+
+    promotes: bool
+
+    def decide(self, curve: Sequence[RungResult], results: Sequence[RungResult], later: int = 0) -> str | None:
+        """As that of every rule, and asked again as others come: `later` of the results are of those filed after it."""
+
+
+def promoting(rule: StoppingRule | None) -> PromotingRule | None:
+    """The rule, if what it stops is to be paused."""
+    return rule if isinstance(rule, PromotingRule) and rule.promotes else None
 
 
 def make(study: Study) -> StoppingRule:

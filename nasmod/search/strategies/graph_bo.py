@@ -134,7 +134,7 @@ def _at_the_end(records: Sequence[Record]) -> Floats:
     found = []
     for record, curve in zip(records, curves, strict=True):
         gained = [other[-1] - other[len(curve) - 1] for other in ran_on if len(other) > len(curve) > 0]
-        later = float(np.median(gained)) if gained and record.state == "stopped" else 0.0
+        later = float(np.median(gained)) if gained and record.state != "finished" else 0.0
         found.append((record.score or 0.0) + later)
     return np.array(found)
 

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nasmod.measures.objective import Direction, Objective
 from nasmod.space import Space
-from nasmod.study import Record, to_optuna
+from nasmod.study import TRAINED, Record, to_optuna
 
 BEST, LATEST = 250, 750
 GENERATIONS = 10  # of NSGA-II that are selected from one by one; what is older, at once
@@ -76,11 +76,11 @@ class Mirror:
         attributes = dict(record.proposal.origin.get("system_attributes", {}))
         if record.score is not None:
             state, values = TrialState.COMPLETE, list(self.objective.values(record.measures))
-            if record.state == "stopped" and self.stopped_as is TrialState.PRUNED:
+            if record.state != "finished" and self.stopped_as is TrialState.PRUNED:
                 state, steps = TrialState.PRUNED, {len(record.curve): values[0]}
             else:
                 # one early stop is one violated constraint: it teaches, but never dominates what ran to its end
-                attributes["constraints:early_stopped"] = 1.0 if record.state == "stopped" else 0.0
+                attributes["constraints:early_stopped"] = 0.0 if record.state == "finished" else 1.0
         return MirroredTrial(
             number=-1,
             trial_id=-1,
@@ -115,7 +115,7 @@ def window(records: Sequence[Record]) -> list[Record]:
     if len(searched) <= LATEST:
         return searched
     older, latest = searched[:-LATEST], searched[-LATEST:]
-    scored = (record for record in searched if record.state in ("finished", "stopped") and record.score is not None)
+    scored = (record for record in searched if record.state in TRAINED and record.score is not None)
     best = {record.id for record in heapq.nlargest(BEST, scored, key=lambda record: record.score or 0.0)}
     return [record for record in older if record.id in best] + latest
 

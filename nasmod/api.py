@@ -368,6 +368,13 @@ class SearchStudy:
         """The best of each simple wiring with which the study opened: monolith, towers, chain, parallel modules."""
         return reading.references(self._reader.read(), self.study.objective)
 
+    def gain(self) -> str | None:
+        """What the search gained over the best simple wiring, in words; None before one of each has finished."""
+        from nasmod.report.tables import gain_line
+
+        best, references = self.top(1), self.references()
+        return gain_line(best[0], references, self.study.objective) if best and references else None
+
     def records(self) -> list[Record]:
         """Every candidate and reference in the order they were filed; repeats are folded into means."""
         return reading.with_repeats(self._reader.read(), self.study.objective)
@@ -528,10 +535,7 @@ class SearchStudy:
         return {**self.study.training.model_dump(mode="json"), **record.proposal.settings}
 
     def _recipe(self, record: Record) -> dict[str, Any]:
-        from nasmod.report.tables import gain_line
-
-        best, references = self.top(1), self.references()
-        gained = {"gained": gain_line(best[0], references, self.study.objective)} if best and references else {}
+        gained = {} if (gain := self.gain()) is None else {"gained": gain}
         return {
             "study": self.name,
             "trial": record.number if record.number is not None else record.label,

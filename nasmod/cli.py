@@ -200,9 +200,11 @@ def status(
     study = _load(name, storage)
     found = study.overview()
     if as_json:
-        _print_json(status_row(found, study.stored.factors))
+        _print_json({**status_row(found, study.stored.factors), "gained": study.gain()})
         return
     _print_lines(status_lines(found, study.storage, study.stored.factors))
+    if (gain := study.gain()) is not None:
+        _print_lines([gain])
     if found.status.state != "ended":
         _say_next(storage, f"nasmod resume {name}")
 

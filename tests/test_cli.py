@@ -132,7 +132,10 @@ def test_status(looking: Run) -> None:
     assert wanted <= found.keys()
     assert (found["name"], found["state"], found["budget"], found["trained"]) == ("small", "ended", 6, 5)
     assert (found["duplicates"], found["failed"], found["running"], found["queued"]) == (1, 1, 0, 1)
-    assert "5 of 6 trained" in looking("status", "small").out
+    said = looking("status", "small").out
+    assert "5 of 6 trained" in said
+    assert found["gained"] in said
+    assert "simple wiring" in found["gained"]
 
 
 def test_top(looking: Run) -> None:

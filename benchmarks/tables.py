@@ -48,7 +48,7 @@ OPERATIONS = ("none", "skip", "conv1x1", "conv3x3", "pool3x3")  # their digits i
 PLACES = {"01": ["x"], "02": ["x"], "12": ["01"], "03": ["x"], "13": ["01"], "23": ["02", "12"]}  # in a name's order
 QUERIES = (50, 100)
 PLAIN = "plain Optuna TPE"
-STRATEGIES = ("random", "evolution", "tpe", "nsga2", "graph_bo", PLAIN)
+STRATEGIES = ("random", "evolution", "local", "tpe", "nsga2", "graph_bo", PLAIN)
 DRAWS = 50  # of a strategy, before a random cell that is new stands in
 
 

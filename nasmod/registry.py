@@ -276,6 +276,7 @@ def _register_built_ins() -> None:
         ("measure", "parallelism", "measures.parallelism", "Parallelism", "ParallelismSettings"),
         ("strategy", "random", "search.strategies.random", "Random", "RandomSettings"),
         ("strategy", "evolution", "search.strategies.evolution", "Evolution", "EvolutionSettings"),
+        ("strategy", "local", "search.strategies.local", "Local", "LocalSettings"),
         ("strategy", "graph_bo", "search.strategies.graph_bo", "GraphBo", "GraphBoSettings"),
         ("strategy", "tpe", "search.strategies.optuna", "Tpe", "TpeSettings"),
         ("strategy", "nsga2", "search.strategies.optuna", "Nsga2", "Nsga2Settings"),

@@ -1,7 +1,8 @@
 """References: simple wirings that a person would try first, with which a study opens.
 
-The monolith, chains, rows of equal parallel modules, and towers that fuse, in several sizes. They are ordinary
-candidates of the study, so that its search ends below none of them, and they are named beside what it found.
+The monolith, chains, rows of equal parallel modules, and towers that fuse, in several sizes; where a space has kinds
+such as pooling, chains with one of them between two modules. They are ordinary candidates of the study, so that its
+search ends below none of them, and they are named beside what it found.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from itertools import zip_longest
 import numpy as np
 
 from nasmod.errors import SpaceError
-from nasmod.modules import check_params
+from nasmod.modules import Shape, check_params, is_trained
 from nasmod.modules import kind as kind_of
 from nasmod.search.context import Context
 from nasmod.space import Space
@@ -48,14 +49,20 @@ def references(context: Context) -> list[Proposal]:
 
 @dataclass(frozen=True)
 class Wiring:
-    """Modules in slots and what they read: one sort of reference (``parallel``) with so many modules."""
+    """Modules in slots and what they read: one sort of reference (``parallel``) with so many modules.
+
+    In a chain every second module may be of the kind `between`, which has nothing to train.
+    """
 
     name: str
     modules: int
     edges: frozenset[tuple[int | str, int | str]]
+    between: str | None = None
 
     def says(self, kind: str) -> str:
         """In words, for modules of a kind."""
+        if self.between is not None:
+            return f"a chain of {self.modules // 2 + 1} {kind} modules, {self.between} between them, each"
         if self.name == "parallel":
             return f"{self.modules} parallel {kind} modules"
         if self.name == "towers":
@@ -67,15 +74,14 @@ def wirings(space: Space) -> list[Wiring]:
     """Every simple wiring that a space holds, what tells most first."""
     inputs, outputs, most = list(space.inputs), list(space.outputs), space.max_modules
 
-    def wiring(name: str, modules: int, inner: Edges, first: Edges | None = None) -> Wiring:
+    def wiring(name: str, modules: int, inner: Edges, first: Edges | None = None, between: str | None = None) -> Wiring:
         read = {source for source, _ in inner}
         edges = inner | (first if first is not None else {(given, 0) for given in inputs})
-        return Wiring(
-            name, modules, frozenset(edges | {(m, o) for m in range(modules) if m not in read for o in outputs})
-        )
+        last = {(module, name) for module in range(modules) if module not in read for name in outputs}
+        return Wiring(name, modules, frozenset(edges | last), between)
 
-    def chain(modules: int) -> Wiring:
-        return wiring("chain", modules, {(module, module + 1) for module in range(modules - 1)})
+    def chain(modules: int, between: str | None = None) -> Wiring:
+        return wiring("chain", modules, {(module, module + 1) for module in range(modules - 1)}, None, between)
 
     def parallel(modules: int) -> Wiring:
         return wiring("parallel", modules, set(), {(given, module) for given in inputs for module in range(modules)})
@@ -86,6 +92,7 @@ def wirings(space: Space) -> list[Wiring]:
         wiring("monolith", 1, set()),
         wiring("towers", towers + 1, {(tower, towers) for tower in range(towers)}, own),
         chain(2),
+        *(chain(modules, kind) for modules in range(most - (most + 1) % 2, 2, -2) for kind in _shrinking(space)),
         parallel(2),
         *(parallel(modules) for modules in range(most, 2, -1)),
         *([chain(most)] if most > 2 else []),
@@ -114,6 +121,9 @@ def _ladder(context: Context, wiring: Wiring, kind: SearchedKind, params: Params
 
     def proposal(size: Params) -> Proposal:
         slots = {slot: Slot(kind.name, {**params, **size}, space.merges[0]) for slot in range(wiring.modules)}
+        if wiring.between is not None:
+            between = Slot(wiring.between, space.kinds[wiring.between].defaults, space.merges[0])
+            slots |= dict.fromkeys(range(1, wiring.modules, 2), between)
         changed = {name: value for name, value in params.items() if value != kind.defaults[name]}
         shown = ", ".join(f"{name} {value}" for name, value in {**size, **changed}.items())
         why = f"{wiring.says(kind.name)}{f' of {shown}' if shown else ''}"
@@ -128,6 +138,24 @@ def _ladder(context: Context, wiring: Wiring, kind: SearchedKind, params: Params
     sizes = sizes[: bisect_left(sizes, True, key=is_over)]
     found = [proposal(sizes[index]) for index in spread(len(sizes))]
     return [made for made in found if space.contains(made.topology)]
+
+
+def _shrinking(space: Space) -> list[str]:
+    """Kinds with nothing to train that give another shape than they read, such as pooling."""
+    return [kind.name for kind in space.kinds.values() if not is_trained(kind.name) and _shrinks(kind)]
+
+
+def _shrinks(kind: SearchedKind) -> bool:
+    shape = _shape(kind)
+    try:
+        return kind_of(kind.name).output_shape(shape, check_params(kind.name, kind.defaults)) != shape
+    except (Exception, SystemExit):  # a user's kind may raise anything
+        return False
+
+
+def _shape(kind: SearchedKind) -> Shape:
+    """One that the kind reads."""
+    return {1: (8,), 2: (8, 4), 3: (8, 4, 4)}[kind_of(kind.name).accepts[0]]
 
 
 def _changes(kind: SearchedKind) -> list[Params]:
@@ -154,7 +182,7 @@ def _sizes(kind: SearchedKind) -> list[Params]:
 
 def _size(kind: SearchedKind) -> str | None:
     """The first searched whole number that sets how many features a module gives; None without one."""
-    shape = {1: (8,), 2: (8, 4), 3: (8, 4, 4)}[kind_of(kind.name).accepts[0]]
+    shape = _shape(kind)
 
     def features(params: Params) -> int:
         return kind_of(kind.name).output_shape(shape, check_params(kind.name, params))[0]

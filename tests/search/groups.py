@@ -15,19 +15,23 @@ from pathlib import Path
 import torch
 from sqlalchemy import select
 
+from nasmod import registry
+from nasmod.api import allow_list
 from nasmod.networks import build
 from nasmod.search.asking import Asked
 from nasmod.search.candidate import CandidateTraining
 from nasmod.search.context import Context, bring_to_life
 from nasmod.study import Database, Record, StoredStudy, Study, candidates, create_or_join, processes, records
 from nasmod.study import stored as storing
+from nasmod.study.allowed import permit
+from nasmod.study.definition import Plugin, load_plugins
 from nasmod.study.processes import Seen
 from nasmod.study.tables import candidates as table
 from nasmod.study.tables import studies
 from nasmod.training.checkpoints import load_weights
 from tests.study.invariants import violations
 
-DRIVER = Path(__file__).with_name("driver.py")
+DRIVER, WAITING = (Path(__file__).with_name(name) for name in ("driver.py", "waiting.py"))
 LEASE, CHECKPOINT = 10.0, 0.3  # seconds; a shorter lease takes from the living where the machine is overloaded
 
 
@@ -118,6 +122,20 @@ def filed(study: Study, storage: str) -> Iterator[tuple[StoredStudy, Context]]:
 def slower(study: Study, batch_size: int = 4) -> Study:
     """The same study in small batches: candidates that take seconds can be killed in the middle."""
     return study.model_copy(update={"training": study.training.model_copy(update={"batch_size": batch_size})})
+
+
+def patient(study: Study) -> Study:
+    """The same study of candidates that wait most of the time: seconds to be killed in, and free cores for others."""
+    space = {
+        "modules": {"min": 1, "max": 2},
+        "kinds": {"waiting": {"width": {"low": 8, "high": 64}, "milliseconds": 15}},
+        "wiring": {"edges": "free", "merge": "sum"},
+    }
+    plugin = Plugin(path=str(WAITING), sha256=registry.read_plugin(WAITING).sha256)
+    found = study.model_copy(update={"space": space, "plugins": (plugin,)})
+    permit(found, allow_list(), allow=True)
+    load_plugins(found)
+    return found
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 240.0) -> None:

@@ -22,8 +22,8 @@ from tests.search.groups import (
     filed,
     groups_of,
     one_of_two_trains,
+    patient,
     rows,
-    slower,
     start_together,
     undisturbed,
     wait_until,
@@ -89,7 +89,7 @@ def test_machines_whose_clocks_are_wrong_step_and_differ_by_zones_take_nothing_f
         wrong_clock(tmp_path, FAKETIME_TIMESTAMP_FILE=str(stepping), FAKETIME_NO_CACHE="1", TZ="UTC"),
     ]
     groups = [Group(tmp_path / f"machine {i}", storage, environment) for i, environment in enumerate(environments)]
-    study = slower(make_study(trials=6, epochs=10))
+    study = patient(make_study(trials=6, epochs=10))
     with filed(study, storage) as (stored, context), groups_of(*groups):
         start_together(stored, *groups, lease=60.0)  # far shorter than any step of a clock
         steps = itertools.cycle(["-2h", "+3h", "-1d", "+40d"])
@@ -125,7 +125,7 @@ def test_a_wrong_clock_is_wrong_and_its_monotonic_clock_is_right(tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_frozen_beyond_its_lease_overwrites_nothing_of_its_successor(make_study, storage, tmp_path):
-    study = slower(make_study(trials=1, epochs=80))
+    study = patient(make_study(trials=1, epochs=80))
     with one_of_two_trains(study, storage, tmp_path) as (stored, context, first, second):
         # a virtual machine that is paused, not within a transaction: SQLite's lock would be paused with it
         stored.database.transact(lambda connection: first.kill(signal.SIGSTOP))

@@ -18,7 +18,7 @@ from nasmod.study import StoredStudy, candidates, processes, records
 from nasmod.study import stored as storing
 from nasmod.study.processes import Process
 from nasmod.study.stored import STOPPED, status
-from tests.search.groups import Group, check_sound, filed, groups_of, rows, slower, wait_until
+from tests.search.groups import Group, check_sound, filed, groups_of, patient, rows, wait_until
 from tests.search.test_candidate import claimed
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ def all_busy(stored: StoredStudy, workers: int) -> bool:
 def test_stopped_from_anywhere_every_machine_ends_and_the_study_goes_on_later(make_study, storage, tmp_path, now):
     # to be handed back, candidates take several times the signs of life by which their workers hear of it
     trials = 4 if now else 12  # while a command starts, workers begin some more
-    study = slower(make_study(trials=trials, epochs=150 if now else 40))
+    study = patient(make_study(trials=trials, epochs=150 if now else 40))
     groups = [Group(tmp_path / f"machine {index}", storage) for index in range(2)]
     with filed(study, storage) as (stored, context), groups_of(*groups):
         for group, workers in zip(groups, (1, 2), strict=True):
@@ -82,7 +82,7 @@ def test_stopped_from_anywhere_every_machine_ends_and_the_study_goes_on_later(ma
 
 def test_where_everything_was_killed_stopping_takes_back_what_the_dead_held(make_study, storage, tmp_path):
     group = Group(tmp_path / "machine", storage)
-    with filed(slower(make_study(trials=4, epochs=40)), storage) as (stored, context), groups_of(group):
+    with filed(patient(make_study(trials=4, epochs=40)), storage) as (stored, context), groups_of(group):
         group.start(workers=2)
         wait_until(lambda: all_busy(stored, 2) or status(stored).state == "ended")
         group.kill()
@@ -130,7 +130,7 @@ def test_who_waits_for_the_database_with_its_stopper_keeps_what_it_has(make_stud
 
 def test_what_is_at_work_on_a_deleted_study_ends_with_one_line(make_study, storage, tmp_path):
     groups = [Group(tmp_path / f"machine {index}", storage) for index in range(2)]
-    with filed(slower(make_study(trials=50, epochs=40)), storage) as (stored, _), groups_of(*groups):
+    with filed(patient(make_study(trials=50, epochs=40)), storage) as (stored, _), groups_of(*groups):
         for group in groups:
             group.start(workers=1, lease=15.0)
         wait_until(lambda: all_busy(stored, 2))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.postgresql import Cluster, binaries, cluster
-from tests.search.groups import Group, at_work, check_sound, filed, groups_of, holder, rows, slower, wait_until
+from tests.search.groups import Group, at_work, check_sound, filed, groups_of, holder, patient, rows, wait_until
 
 HERE, THERE, NETWORK = "10.213.7.1", "10.213.7.2", "10.213.7.0/30"
 
@@ -76,7 +76,7 @@ def test_what_a_machine_held_whose_network_is_cut_goes_on_elsewhere_and_stays_th
     make_study, wire: Wire, reached_from_there: Cluster, tmp_path: Path
 ):
     """It held the controller's lease as well; back on the network it trains what is left, and nothing twice."""
-    study = slower(make_study(trials=4, epochs=80))
+    study = patient(make_study(trials=4, epochs=80))
     there = Group(tmp_path / "there", reached_from_there.url_on(HERE), inside=wire.inside)
     here = Group(tmp_path / "here", reached_from_there.url)
     with filed(study, reached_from_there.url) as (stored, context), groups_of(there, here):

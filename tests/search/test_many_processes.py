@@ -24,8 +24,8 @@ from tests.search.groups import (
     holder,
     kill_one,
     one_of_two_trains,
+    patient,
     rows,
-    slower,
     undisturbed,
     wait_until,
     without_times,
@@ -42,7 +42,7 @@ soaked_on_sqlite = pytest.mark.parametrize(
 def test_eight_workers_on_three_machines_killed_for_a_minute_train_the_budget_exactly(make_study, storage, tmp_path):
     seconds = 60.0 if storage.startswith("postgresql") else 30.0
     generator = random.Random(11)
-    study = slower(make_study(trials=8, epochs=6, strategy="evolution"), batch_size=8)
+    study = patient(make_study(trials=8, epochs=6, strategy="evolution"))
     groups = [Group(tmp_path / f"machine {index}", storage) for index in range(3)]
     workers = dict(zip(groups, (3, 3, 2), strict=True))
     with filed(study, storage) as (stored, context), groups_of(*groups):
@@ -92,7 +92,7 @@ def test_eight_workers_on_three_machines_killed_for_a_minute_train_the_budget_ex
 
 @pytest.mark.slow
 def test_a_machine_gone_in_mid_training_another_goes_on_from_the_newest_checkpoint(make_study, storage, tmp_path):
-    study = slower(make_study(trials=1, epochs=80))
+    study = patient(make_study(trials=1, epochs=80))
     with one_of_two_trains(study, storage, tmp_path) as (stored, context, first, second):
         first.kill()
         before = rows(stored)[0]
@@ -107,7 +107,7 @@ def test_a_machine_gone_in_mid_training_another_goes_on_from_the_newest_checkpoi
 
 @pytest.mark.slow
 def test_a_candidate_handed_back_and_then_killed_goes_on_elsewhere_with_the_same_curve(make_study, storage, tmp_path):
-    study = slower(make_study(trials=1, epochs=80))
+    study = patient(make_study(trials=1, epochs=80))
     with one_of_two_trains(study, storage, tmp_path) as (stored, context, first, second):
         os.kill(first.pid, signal.SIGTERM)
         wait_until(lambda: rows(stored)[0].token > 1)
@@ -129,7 +129,7 @@ def test_a_candidate_handed_back_and_then_killed_goes_on_elsewhere_with_the_same
 
 @soaked_on_sqlite
 def test_a_killed_controller_is_replaced_and_the_search_ends_with_the_same_candidates(make_study, storage, tmp_path):
-    study = slower(make_study(trials=8, epochs=20))
+    study = patient(make_study(trials=8, epochs=20))
     groups = [Group(tmp_path / f"machine {index}", storage) for index in range(2)]
     alone = Group(tmp_path / "alone", str(tmp_path / "alone.db"))
     with filed(study, storage) as (stored, context), filed(study, alone.storage) as (whole, _):

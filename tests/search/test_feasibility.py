@@ -184,6 +184,22 @@ def test_simple_wirings_are_of_the_kinds_that_have_a_size(make_study, tmp_path):
     assert {(node.params["channels"], node.params["kernel"]) for node in modules} == {(4, 3), (4, 5), (8, 3), (8, 5)}
 
 
+def test_where_a_space_can_pool_its_chains_also_come_with_pooling_between(make_study, tmp_path):
+    (tmp_path / "images.toml").write_text("[modules]\nmax = 6\n[kinds.pool]\n[kinds.conv]\nchannels = [2, 4]\n")
+    found = references(bring_to_life(make_study(space="images.toml", trials=100)))
+    chains = {
+        tuple(node.kind for node in proposal.topology.nodes if node.is_module)
+        for proposal in found
+        if proposal.origin["reference"] == "chain"
+    }
+    pooled = {("conv", "pool", "conv"), ("conv", "pool", "conv", "pool", "conv")}
+    assert pooled < chains
+    assert chains - pooled == {("conv",) * length for length in (2, 6)}
+    why = {proposal.origin["why"] for proposal in found}
+    assert "a chain of 3 conv modules, pool between them, each of channels 4" in why
+    assert not [words for words in why if words.startswith(("5 parallel", "4 parallel", "3 parallel"))]
+
+
 def test_a_long_range_of_sizes_is_spread_on_a_log_scale(make_study, tmp_path):
     (tmp_path / "long.toml").write_text("[modules]\nmax = 1\n[kinds.dense]\nwidth = { low = 1, high = 4096 }\n")
     study = make_study(space="long.toml", trials=100)

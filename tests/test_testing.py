@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 README = Path(__file__).parent.parent / "README.md"
 
 SOUND = """
@@ -85,6 +87,7 @@ def test_the_kind_in_the_readme_passes_as_the_readme_says(tmp_path: Path) -> Non
     assert said.returncode == 0, said.stdout + said.stderr
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_a_plugin_is_found(tmp_path: Path) -> None:
     for text, failed in [
         (FORGETFUL, "test_another_process_proposes_the_same"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
 from sqlalchemy import select
 
@@ -32,6 +33,11 @@ from nasmod.training.checkpoints import load_weights
 from tests.study.invariants import violations
 
 DRIVER, WAITING = (Path(__file__).with_name(name) for name in ("driver.py", "waiting.py"))
+soaked_on_sqlite = pytest.mark.parametrize(
+    "storage",
+    [pytest.param("postgresql", marks=pytest.mark.slow), pytest.param("sqlite", marks=pytest.mark.soak)],
+    indirect=True,
+)
 LEASE, CHECKPOINT = 10.0, 0.3  # seconds; a shorter lease takes from the living where the machine is overloaded
 
 

@@ -18,7 +18,7 @@ from nasmod.study import StoredStudy, candidates, processes, records
 from nasmod.study import stored as storing
 from nasmod.study.processes import Process
 from nasmod.study.stored import STOPPED, status
-from tests.search.groups import Group, check_sound, filed, groups_of, patient, rows, wait_until
+from tests.search.groups import Group, check_sound, filed, groups_of, patient, rows, soaked_on_sqlite, wait_until
 from tests.search.test_candidate import claimed
 
 pytestmark = pytest.mark.slow
@@ -80,6 +80,7 @@ def test_stopped_from_anywhere_every_machine_ends_and_the_study_goes_on_later(ma
         check_sound(stored, context)
 
 
+@soaked_on_sqlite
 def test_where_everything_was_killed_stopping_takes_back_what_the_dead_held(make_study, storage, tmp_path):
     group = Group(tmp_path / "machine", storage)
     with filed(patient(make_study(trials=4, epochs=40)), storage) as (stored, context), groups_of(group):
@@ -128,6 +129,7 @@ def test_who_waits_for_the_database_with_its_stopper_keeps_what_it_has(make_stud
             assert {one.result().state for one in stopping} == {"ended"}
 
 
+@soaked_on_sqlite
 def test_what_is_at_work_on_a_deleted_study_ends_with_one_line(make_study, storage, tmp_path):
     groups = [Group(tmp_path / f"machine {index}", storage) for index in range(2)]
     with filed(patient(make_study(trials=50, epochs=40)), storage) as (stored, _), groups_of(*groups):

@@ -26,15 +26,10 @@ from tests.search.groups import (
     one_of_two_trains,
     patient,
     rows,
+    soaked_on_sqlite,
     undisturbed,
     wait_until,
     without_times,
-)
-
-soaked_on_sqlite = pytest.mark.parametrize(
-    "storage",
-    [pytest.param("postgresql", marks=pytest.mark.slow), pytest.param("sqlite", marks=pytest.mark.soak)],
-    indirect=True,
 )
 
 
@@ -90,7 +85,7 @@ def test_eight_workers_on_three_machines_killed_for_a_minute_train_the_budget_ex
             assert without_times(record) == undisturbed(study, record, tmp_path)
 
 
-@pytest.mark.slow
+@soaked_on_sqlite
 def test_a_machine_gone_in_mid_training_another_goes_on_from_the_newest_checkpoint(make_study, storage, tmp_path):
     study = patient(make_study(trials=1, epochs=80))
     with one_of_two_trains(study, storage, tmp_path) as (stored, context, first, second):
@@ -105,7 +100,7 @@ def test_a_machine_gone_in_mid_training_another_goes_on_from_the_newest_checkpoi
         assert without_times(record) == undisturbed(study, record, tmp_path)
 
 
-@pytest.mark.slow
+@soaked_on_sqlite
 def test_a_candidate_handed_back_and_then_killed_goes_on_elsewhere_with_the_same_curve(make_study, storage, tmp_path):
     study = patient(make_study(trials=1, epochs=80))
     with one_of_two_trains(study, storage, tmp_path) as (stored, context, first, second):

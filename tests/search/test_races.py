@@ -116,6 +116,7 @@ def test_thirty_two_workers_on_one_sqlite_file_never_meet_a_lock_and_train_nothi
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("storage", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True)
 def test_eight_starts_at_once_join_one_study_and_an_empty_folder_can_resume_it(make_study, storage, tmp_path):
     make_study(trials=10, epochs=2)
     file = str(tmp_path / "small.toml")

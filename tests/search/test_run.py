@@ -90,7 +90,9 @@ def test_a_study_trains_exactly_its_budget_and_more_when_it_is_raised(make_study
     check_invariants(stored, 6)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, *(pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGTERM, signal.SIGHUP))]
+)
 def test_asked_to_end_it_hands_back_within_seconds_and_goes_on_later(make_study, start, tmp_path, how):
     stored, context = start(make_study(trials=3, epochs=120))
     process = search(tmp_path)

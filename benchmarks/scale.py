@@ -33,8 +33,9 @@ import sqlalchemy
 import torch
 
 from nasmod.search.context import bring_to_life
-from nasmod.search.controller import Controller
+from nasmod.search.proposing import Proposer
 from nasmod.study import Database, create_or_join, open_study, read, stored
+from nasmod.study.records import RecordReader
 from tests.many import fill
 from tests.postgresql import server
 
@@ -67,14 +68,15 @@ def ours(url: str, strategy: str) -> Times:
     definition = study.study.model_copy(update={"strategy": {"name": strategy}})
     context = bring_to_life(definition)
     stored.check_data(study, context.dataset.fingerprint)
-    controller = Controller(context, dataclasses.replace(study, study=definition), "benchmark", 2, 15.0)
-    controller._file_one(controller.reader.read())
+    chosen = dataclasses.replace(study, study=definition)
+    proposer = Proposer(context, chosen, RecordReader(chosen))
+    proposer.file_one(proposer.reader.read())
     join = watch.read()
     walls, cpus = [], []
     for _ in range(PROPOSALS):
         before = stored.proposals(study)
         watch.read()
-        controller._file_one(controller.reader.read())
+        proposer.file_one(proposer.reader.read())
         wall, cpu = watch.read()
         drawn = stored.proposals(study) - before  # some are duplicates or over the FLOPs budget, and drawn again
         walls.append(wall / drawn)

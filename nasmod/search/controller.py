@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import random
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Set
 
-from nasmod.search import strategies
 from nasmod.search.context import Context
-from nasmod.search.feasibility import LISTABLE
-from nasmod.search.opening import opening
 from nasmod.search.promotion import promote, stop_what_waits
+from nasmod.search.proposing import Proposer
 from nasmod.search.stopping import make as make_rule
 from nasmod.search.stopping import promoting
-from nasmod.search.strategies.random import draw
 from nasmod.study import (
-    Proposal,
-    Record,
     Status,
     StoredStudy,
     candidate_key,
@@ -35,14 +29,10 @@ from nasmod.study import (
 from nasmod.study.files import sweep, sweep_weights
 from nasmod.study.record import ENDED
 from nasmod.study.watch import Watch
-from nasmod.training import derive
 
-DRAWS_WITHOUT_A_NEW_ONE = 1_000  # then the space counts as exhausted
-DRAWS_OF_THE_STRATEGY = 50  # of these; the others are random
 KEPT = 20  # the best whose weights are kept, beside the front
 TICK_SECONDS = 0.25
 LEASE_BEAT_SECONDS = 2.0
-FILLING_SECONDS = 1.0  # how long one tick files proposals at most: the lease and the workers are looked after between
 
 
 class Controller:
@@ -57,12 +47,8 @@ class Controller:
         self.holds_lease = False
         self.beaten_at = time.monotonic()
         self.rule = promoting(make_rule(context.study))
-        self._exhausted: str | None = None
-        self._listed: list[tuple[str, Proposal]] | None = None
-        self._opening: dict[str, Proposal] | None = None
+        self.proposer = Proposer(context, study, self.reader)
         self._swept_at = 0
-        self._draws = 0  # in a row that brought no new candidate
-        self._blind: dict[int, tuple[Record, Record]] = {}  # id -> a record, and what a strategy may see of it
 
     def tick(self) -> Status:
         """One look at the study, and what is to be done about it."""
@@ -82,7 +68,7 @@ class Controller:
                 return stored.status(self.study)
             reason = self._reason_to_end(status)
             if reason is None:
-                reason = self._fill_queue(status)
+                reason = self.proposer.fill(min(self._ready(status), status.budget - status.trained - status.running))
             if reason is not None:
                 stored.move_on(self.study, "searching", "repeating", reason, status)
                 moved = True
@@ -103,6 +89,7 @@ class Controller:
 
     def release(self) -> None:
         """Leave the lease to another process."""
+        self.proposer.end()
         if self.holds_lease:
             stored.release_lease(self.study, self.name)
 
@@ -147,102 +134,6 @@ class Controller:
         """How many candidates are to wait in the queue: one for each free worker, and a few for those free next."""
         workers = max(self.workers, processes.count_workers(self.study.database, self.study.id))
         return max(0, workers - status.running) + reserve(workers)
-
-    def _fill_queue(self, status: Status) -> str | None:
-        """File proposals until every free worker finds one; a reason to end when there are no new ones."""
-        wanted = min(self._ready(status), status.budget - status.trained - status.running)
-        began = time.monotonic()
-        for _ in range(wanted):  # no more, however fast they are taken: how those fared is looked at first
-            if time.monotonic() - began >= FILLING_SECONDS:
-                break
-            known = self.reader.read()
-            queued = sum(record.state == "queued" and record.role == "search" for record in known)
-            if queued >= wanted:
-                return None
-            self._exhausted = self._exhausted or self._file_one(known, began + FILLING_SECONDS)
-            if self._exhausted is not None:
-                busy = any(record.role == "search" and record.state in ("queued", "running") for record in known)
-                return None if busy else self._exhausted
-        return None
-
-    def _file_one(self, known: Sequence[Record], deadline: float = math.inf) -> str | None:
-        """File one new proposal, if it is found before the deadline (monotonic); None, or why there is none."""
-        seen = {record.key for record in known}
-        blind = self._without_test(known)
-        while self._draws < DRAWS_WITHOUT_A_NEW_ONE:
-            if self._draws and time.monotonic() >= deadline:
-                return None  # the next tick goes on
-            self._draws += 1
-            proposals = stored.proposals(self.study)
-            strategy = strategies.make(self.study.study, self.context.space, proposals)
-            if (first := self._next_of_the_opening(known, seen)) is not None:
-                proposal = first
-            elif self._draws <= DRAWS_OF_THE_STRATEGY:
-                proposal = self._first_new(strategy.propose(blind, 1), seen)
-            elif (listed := self._all_of_a_small_space()) is not None:
-                left = [proposal for key, proposal in listed if key not in seen]
-                if not left:
-                    return f"exhausted: all {len(listed)} candidates of the space within the FLOPs budget were proposed"
-                proposal = left[0]
-            else:
-                generator = random.Random(derive(self.study.study.seed, "fallback", proposals))
-                proposal = draw(self.context.space, generator, "random", "the strategy found no new one")
-            key = candidate_key(proposal.topology, proposal.settings)
-            if key not in seen:
-                proposal = self.context.counted(proposal)
-                if self.context.violation(proposal) is not None:
-                    candidates.count_infeasible(self.study.database, self.study.id, proposals)
-                    continue
-            near = next((record.parameters for record in known if record.key == proposal.parent), None)
-            parameters = self.context.space.encode(proposal.topology, proposal.settings, near)
-            if candidates.propose(self.study.database, self.study.id, key, proposal, parameters, drawn_at=proposals):
-                self._draws = 0
-                return None
-        return f"exhausted: {DRAWS_WITHOUT_A_NEW_ONE:,} proposals in a row brought no new candidate"
-
-    def _first_new(self, proposals: Sequence[Proposal], seen: Set[str]) -> Proposal:
-        """The first that is neither known nor over the FLOPs budget; the first of all where there is none."""
-        for proposal in proposals:
-            if candidate_key(proposal.topology, proposal.settings) not in seen:
-                counted = self.context.counted(proposal)
-                if self.context.violation(counted) is None:
-                    return counted
-        return proposals[0]
-
-    def _next_of_the_opening(self, known: Sequence[Record], seen: Set[str]) -> Proposal | None:
-        """The next of those with which the study opens; None once as many candidates were filed."""
-        if self._opening is None:
-            self._opening = opening(self.context)
-        if sum(record.role == "search" for record in known) >= len(self._opening):
-            return None
-        return next((proposal for key, proposal in self._opening.items() if key not in seen), None)
-
-    def _without_test(self, known: Sequence[Record]) -> list[Record]:
-        """What a strategy may see: nothing of the test split. Copies are kept as long as their records are."""
-        blind = []
-        for record in known:
-            kept = self._blind.get(record.id)
-            if kept is None or kept[0] is not record:
-                kept = self._blind[record.id] = record, record.without_measures("test_")
-            blind.append(kept[1])
-        return blind
-
-    def _all_of_a_small_space(self) -> list[tuple[str, Proposal]] | None:
-        """Every feasible topology of a space that can be listed, with its key; None for a larger space."""
-        if self._listed is None:
-            everything = self.context.space.proposals(LISTABLE)
-            if everything is None:
-                return None
-            origin = {"strategy": "list", "why": "the next of a small space that was not proposed yet"}
-            proposals = (
-                self.context.counted(Proposal(topology, settings, None, origin)) for topology, settings in everything
-            )
-            self._listed = [
-                (candidate_key(proposal.topology, proposal.settings), proposal)
-                for proposal in proposals
-                if self.context.violation(proposal) is None
-            ]
-        return self._listed
 
     def _file_repeats(self) -> None:
         """Have the best few trained again with other seeds; what was filed before is known and not filed again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -42,9 +43,14 @@ class RecordReader:
         self._records: dict[int, Record] = {}
         self._open: dict[int, Mark] = {}  # of what may still change
         self._with_weights: set[int] = set()
+        self._reading = threading.Lock()  # one thread steers a study, another looks for what to propose
 
     def read(self) -> list[Record]:
         """Every candidate's record, in the order they were filed."""
+        with self._reading:
+            return self._read()
+
+    def _read(self) -> list[Record]:
         newest = next(reversed(self._records), 0)
         table = candidates
         of_study = table.c.study == self.stored.id

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nasmod.search import proposing
 from nasmod.search.context import Context, bring_to_life
 from nasmod.study import Database, StoredStudy, Study, create_or_join, read
 from tests.study.conftest import empty_postgresql, postgresql, storage  # noqa: F401  # fixtures: where a study may lie
@@ -50,6 +51,12 @@ def make_study(tmp_path: Path) -> Callable[..., Study]:
         return read(path)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def a_tick_files_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is: tests that tick by hand claim what was filed."""
+    monkeypatch.setattr(proposing, "WAITED_SECONDS", 240.0)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from nasmod.errors import StudyError
+from nasmod.search import proposing
 from nasmod.search.asking import Asked
 from nasmod.search.candidate import CandidateTraining
 from nasmod.search.context import bring_to_life
@@ -25,6 +26,7 @@ from nasmod.study.database import copy
 from nasmod.study.processes import new_name
 from nasmod.study.records import read_records
 
+proposing.WAITED_SECONDS = 240.0  # a tick files what is wanted, however slow this machine is
 RESULT = {"measures": {"flops": 100.0, "skill": 0.5, "accuracy": 0.6}, "standard_errors": {"skill": 0.1}, "score": 0.5}
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
 
+from nasmod import registry
+from nasmod.errors import StudyError
 from nasmod.search import controller as steering
+from nasmod.search import proposing
 from nasmod.search.asking import Asked
 from nasmod.search.candidate import CandidateTraining
 from nasmod.search.controller import Controller
+from nasmod.search.strategies import StrategySettings
+from nasmod.search.strategies.random import draw
 from nasmod.search.worker import Orders, Worker
 from nasmod.study import candidates, recovery
-from nasmod.study.stored import FAILURES_IN_ROW, raise_budget, reopen, status
+from nasmod.study.stored import FAILURES_IN_ROW, lease, raise_budget, reopen, status
 from tests.study.conftest import RESULT
 
 
@@ -95,7 +101,7 @@ def test_failures_that_were_queued_again_since_the_status_was_read_end_nothing(s
 def test_a_space_in_which_little_is_new_is_drawn_from_over_many_short_ticks(make_study, start, monkeypatch):
     stored, context = start(make_study(space="tiny", trials=200))
     controller = Controller(context, stored, "controller", workers=2, lease_seconds=60.0)
-    monkeypatch.setattr(steering, "FILLING_SECONDS", 0.002)
+    monkeypatch.setattr(proposing, "FILLING_SECONDS", 0.002)  # the thread gives up after so long
     ticks = 0
     while (found := controller.tick()).state == "searching" and ticks < 10_000:
         ticks += 1
@@ -104,6 +110,49 @@ def test_a_space_in_which_little_is_new_is_drawn_from_over_many_short_ticks(make
             candidates.finish(stored.database, held, RESULT, [0.5])
     assert found.reason.startswith("exhausted")
     assert ticks > 55  # a draw each, of which some are not new
+
+
+class Slow:
+    """A strategy that thinks until it is told what to do."""
+
+    thinking, told = threading.Event(), threading.Event()
+    fails = False
+
+    def __init__(self, settings, space, generator, objective):
+        self.space, self.generator = space, generator
+
+    def propose(self, records, count):
+        self.thinking.set()
+        self.told.wait()
+        if self.fails:
+            raise ValueError("it came to nothing")
+        return [draw(self.space, self.generator, "slow", "after long thought")]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_however_long_a_strategy_thinks_the_controller_keeps_its_lease(make_study, start, monkeypatch, fails):
+    monkeypatch.setattr(proposing, "WAITED_SECONDS", 0.05)
+    monkeypatch.setattr(steering, "LEASE_BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(Slow, "fails", fails)
+    entry = registry.Entry("strategy", "slow", Slow, StrategySettings)
+    monkeypatch.setitem(registry._entries, ("strategy", "slow"), entry)
+    Slow.thinking.clear()
+    Slow.told.clear()
+    stored, context = start(make_study().model_copy(update={"strategy": {"name": "slow"}}))
+    controller = Controller(context, stored, "controller", workers=1, lease_seconds=60.0)
+    while not Slow.thinking.is_set():
+        controller.tick()
+    beats = [lease(stored)[2] for _ in range(5) if controller.tick().queued == 0]
+    assert beats == list(range(beats[0], beats[0] + 5))
+    Slow.told.set()
+    if fails:
+        with pytest.raises(StudyError, match="The strategy 'slow' failed: ValueError: it came to nothing"):
+            tick_until(controller, "ended")
+    else:
+        while not controller.tick().queued:
+            pass
+        controller.release()
+        assert controller.reader.read()[0].proposal.origin["why"] == "after long thought"
 
 
 @pytest.mark.parametrize("storing", [True, False])

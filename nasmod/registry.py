@@ -281,6 +281,7 @@ def _register_built_ins() -> None:
         ("strategy", "tpe", "search.strategies.optuna", "Tpe", "TpeSettings"),
         ("strategy", "nsga2", "search.strategies.optuna", "Nsga2", "Nsga2Settings"),
         ("stopping", "halving", "search.stopping.halving", "Halving", "HalvingSettings"),
+        ("stopping", "hyperband", "search.stopping.hyperband", "Hyperband", "HyperbandSettings"),
         ("stopping", "median", "search.stopping.median", "Median", "MedianSettings"),
         ("stopping", "none", "search.stopping.none", "Never", "NeverSettings"),
     ]:

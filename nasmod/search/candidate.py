@@ -20,7 +20,7 @@ from nasmod.measures.trained import Measures, Trained, measure_network, measure_
 from nasmod.networks import Network
 from nasmod.search.asking import Asked
 from nasmod.search.context import Context
-from nasmod.search.stopping import StoppingRule, promoting
+from nasmod.search.stopping import StoppingRule, promoting, rungs_of
 from nasmod.search.stopping import make as make_rule
 from nasmod.study import Database, RungResult, Study, candidates, pausing
 from nasmod.study.candidates import Claim, ClaimLost
@@ -112,7 +112,7 @@ class CandidateTraining:
         )
         if self.held.role == "search":
             self.rule = make_rule(self.context.study)
-            self.rungs = self.rule.rungs(self.settings.epochs)
+            self.rungs = rungs_of(self.rule, self.held.key, self.settings.epochs)
         plan = self.context.plan(self.held.proposal.topology)
         dataset, measures = self.context.dataset, self.context.study.measures
         self.known = measure_plan(plan, dataset, measures, self.seed, flops=self.held.proposal.flops)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nasmod import registry
 from nasmod.measures.objective import Objective
-from nasmod.search.stopping import StoppingRule, promoting
+from nasmod.search.stopping import StoppingRule, promoting, rungs_of
 from nasmod.study import RungResult, check_settings
 from nasmod.testing.kinds import INHERITED
 
@@ -34,6 +34,15 @@ class StoppingSuite:
             rungs = self._rule(objective).rungs(epochs)
             assert list(rungs) == sorted(set(rungs))
             assert all(1 <= rung < epochs for rung in rungs)
+
+    @settings(suppress_health_check=INHERITED)
+    @given(epochs=st.integers(1, 300), key=st.text())
+    def test_a_candidate_meets_some_of_the_rungs_and_the_same_again(self, epochs: int, key: str) -> None:
+        for objective in OBJECTIVES:
+            met = rungs_of(self._rule(objective), key, epochs)
+            assert set(met) <= set(self._rule(objective).rungs(epochs))
+            assert list(met) == sorted(set(met))
+            assert rungs_of(self._rule(objective), key, epochs) == met
 
     @settings(suppress_health_check=INHERITED)
     @given(data=st.data())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from nasmod import registry
 from nasmod.measures import Objective
 from nasmod.search.stopping.halving import Halving, HalvingSettings
+from nasmod.search.stopping.hyperband import Hyperband, HyperbandSettings
 from nasmod.search.stopping.median import Median, MedianSettings
 from nasmod.search.stopping.none import Never, NeverSettings
 from nasmod.study import RungResult
@@ -51,6 +53,14 @@ def test_what_is_among_the_best_third_of_the_latest_goes_on(scores, own, error):
     better = sum(score > own for score in latest)
     reason = rule.decide([at(own, error)], [at(score) for score in scores])
     assert (reason is None) == (better < math.ceil(len(latest) / 3))
+
+
+def test_brackets_of_hyperband_leave_out_the_first_rungs_in_the_shares_of_its_paper():
+    rule = Hyperband(HyperbandSettings(), COMBINED)
+    met = Counter(rule.rungs_of(f"key {number}", 24) for number in range(3000))
+    assert met.keys() == {(2, 8), (8,), ()}
+    assert met[2, 8] / 3000 == pytest.approx(9 / 16.5, abs=0.03)
+    assert met[8,] / 3000 == pytest.approx(4.5 / 16.5, abs=0.03)
 
 
 def test_what_came_long_ago_is_no_rival():

@@ -1,5 +1,23 @@
 """Stopping rules: which candidates are not worth their remaining epochs. One file each."""
 
-from nasmod.search.stopping.rule import PromotingRule, StoppingRule, StoppingSettings, check, make, promoting
+from nasmod.search.stopping.rule import (
+    BracketedRule,
+    PromotingRule,
+    StoppingRule,
+    StoppingSettings,
+    check,
+    make,
+    promoting,
+    rungs_of,
+)
 
-__all__ = ["PromotingRule", "StoppingRule", "StoppingSettings", "check", "make", "promoting"]
+__all__ = [
+    "BracketedRule",
+    "PromotingRule",
+    "StoppingRule",
+    "StoppingSettings",
+    "check",
+    "make",
+    "promoting",
+    "rungs_of",
+]

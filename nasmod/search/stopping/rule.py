@@ -44,6 +44,19 @@ class PromotingRule(StoppingRule, Protocol):
         """As that of every rule, and asked again as others come: `later` of the results are of those filed after it."""
 
 
+@runtime_checkable
+class BracketedRule(StoppingRule, Protocol):
+    """A rule that does not compare all candidates at the same rungs."""
+
+    def rungs_of(self, key: str, epochs: int) -> tuple[int, ...]:
+        """Those of `rungs` at which the candidate with this key is compared."""
+
+
+def rungs_of(rule: StoppingRule, key: str, epochs: int) -> tuple[int, ...]:
+    """The rungs at which a candidate is compared."""
+    return tuple(rule.rungs_of(key, epochs) if isinstance(rule, BracketedRule) else rule.rungs(epochs))
+
+
 def promoting(rule: StoppingRule | None) -> PromotingRule | None:
     """The rule, if what it stops is to be paused."""
     return rule if isinstance(rule, PromotingRule) and rule.promotes else None

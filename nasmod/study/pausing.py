@@ -22,6 +22,7 @@ from nasmod.study.database import Database
 from nasmod.study.record import RungResult
 from nasmod.study.tables import candidates, rungs, studies
 
+LATEST = 200  # at a rung: among so many a paused candidate is looked at again
 WAITS = (candidates.c.state == "paused") | ((candidates.c.state == "queued") & candidates.c.result.is_not(None))
 """What is paused, and what was promoted and has no worker yet."""
 
@@ -119,27 +120,36 @@ class Waiting:
 
 
 def paused(database: Database, study: int) -> list[Waiting]:
-    """Every paused candidate with what a stopping rule compares it with, in one reading transaction."""
+    """The paused candidates among the latest at their rungs, with what a stopping rule compares them with.
+
+    In one reading transaction. Those that came long ago are left waiting: a search gets better all the time.
+    """
 
     def work(connection: Connection) -> list[Waiting]:
         mine = (candidates.c.study == study) & (candidates.c.state == "paused")
-        waiting = connection.execute(select(candidates.c.id, candidates.c.token).where(mine)).all()
-        if not waiting:
-            return []
-        own: dict[int, list[RungResult]] = {row.id: [] for row in waiting}
-        of_paused = select(rungs.c.candidate, rungs.c.result).join(candidates, candidates.c.id == rungs.c.candidate)
-        for candidate, text in connection.execute(of_paused.where(mine).order_by(rungs.c.epoch)):
-            own[candidate].append(RungResult.from_json(text))
-        at_rung = {
-            epoch: _newest(connection, study, epoch) for epoch in {found[-1].epoch for found in own.values() if found}
-        }
-        return [
-            Waiting(row.id, row.token, tuple(own[row.id]), *_beside(row.id, at_rung[own[row.id][-1].epoch]))
-            for row in waiting
-            if own[row.id]
-        ]
+        waiting = select(candidates.c.id, candidates.c.token, candidates.c.checkpoint.label("epoch")).where(mine)
+        tokens = {(row.epoch, row.id): row.token for row in connection.execute(waiting)}
+        found = []
+        for epoch in sorted({epoch for epoch, _ in tokens}):
+            newest = _newest(connection, study, epoch)
+            looked_at = [candidate for candidate, _ in newest[:LATEST] if (epoch, candidate) in tokens]
+            own = _own(connection, looked_at)
+            for candidate in looked_at:
+                others = tuple(result for other, result in newest if other != candidate)
+                later = sum(other > candidate for other, _ in newest)
+                found.append(Waiting(candidate, tokens[epoch, candidate], own[candidate], others, later))
+        return found
 
     return database.read(work)
+
+
+def _own(connection: Connection, waiting: Sequence[int]) -> dict[int, tuple[RungResult, ...]]:
+    """The results of each candidate at all its rungs, ascending."""
+    found: dict[int, tuple[RungResult, ...]] = dict.fromkeys(waiting, ())
+    query = select(rungs.c.candidate, rungs.c.result).where(rungs.c.candidate.in_(waiting)).order_by(rungs.c.epoch)
+    for candidate, text in connection.execute(query):
+        found[candidate] += (RungResult.from_json(text),)
+    return found
 
 
 def _newest(connection: Connection, study: int, epoch: int) -> list[tuple[int, RungResult]]:
@@ -151,8 +161,3 @@ def _newest(connection: Connection, study: int, epoch: int) -> list[tuple[int, R
         .limit(COMPARED)
     )
     return [(candidate, RungResult.from_json(text)) for candidate, text in connection.execute(latest)]
-
-
-def _beside(candidate: int, newest: Sequence[tuple[int, RungResult]]) -> tuple[tuple[RungResult, ...], int]:
-    others = tuple(result for other, result in newest if other != candidate)
-    return others, sum(other > candidate for other, _ in newest)

@@ -124,6 +124,14 @@ def test_what_it_is_compared_with_and_how_many_of_them_came_later(study, pause_o
     assert [found[one.id].later for one in held] == [2, 1, 0]
 
 
+def test_what_came_long_ago_is_not_looked_at_again(study, pause_one, monkeypatch):
+    monkeypatch.setattr(pausing, "LATEST", 2)
+    held = [pause_one(score) for score in (0.3, 0.2, 0.1)]
+    found = pausing.paused(study.database, study.id)
+    assert [one.id for one in found] == [held[2].id, held[1].id]
+    assert [len(one.others) for one in found] == [2, 2]  # all are compared with
+
+
 @pytest.mark.parametrize("promoted", [False, True])
 def test_with_the_search_it_is_stopped_for_good(study, pause_one, claim_one, promoted):
     held = pause_one()

@@ -361,9 +361,10 @@ def _admitted(connection: Connection, study: Row[Any]) -> ColumnElement[bool]:
         return false()
     if study.failures_in_row >= FAILURES_IN_ROW:  # the controller has not ended it yet
         return role == "reference"
-    counted = candidates.c.state.in_([*TRAINED, "running"]) | ((candidates.c.state == "queued") & promoted)
-    taken = select(func.count()).where(candidates.c.study == study.id, role == "search", counted)
-    if (connection.scalar(taken) or 0) < study.trials:
+    mine = (candidates.c.study == study.id) & (role == "search")
+    counted = select(func.count()).where(mine, candidates.c.state.in_([*TRAINED, "running"]))  # by the index alone
+    waiting = select(func.count()).where(mine, candidates.c.state == "queued", promoted)
+    if (connection.scalar(counted) or 0) + (connection.scalar(waiting) or 0) < study.trials:
         return role.in_(["reference", "search"])
     return (role == "reference") | ((role == "search") & promoted)
 

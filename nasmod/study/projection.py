@@ -29,6 +29,9 @@ from nasmod.space import Choice, Distribution, Integer
 from nasmod.study import tables
 from nasmod.topology import Parameter
 
+METRIC_NAMES = "study:metric_names"  # what `optuna.Study.set_metric_names` writes: plots and dashboards name axes by it
+INTERMEDIATE = "after each epoch: accuracy on validation data (R² in a regression), not what a trial ends with"
+
 
 def to_optuna(distribution: Distribution) -> BaseDistribution:
     """Our distribution as Optuna's."""
@@ -39,17 +42,25 @@ def to_optuna(distribution: Distribution) -> BaseDistribution:
     return FloatDistribution(distribution.low, distribution.high, log=distribution.log)
 
 
-def create_study(connection: Connection, name: str, directions: Sequence[str]) -> int:
-    """An Optuna study of this name; returns its id. The name must be free."""
+def create_study(connection: Connection, name: str, directions: Mapping[str, str]) -> int:
+    """An Optuna study of this name, whose values are named; returns its id. The name must be free.
+
+    What is reported after an epoch is not what a trial ends with, which takes measuring: the study says so.
+    """
     study = connection.execute(insert(tables.optuna_studies).values(study_name=name)).inserted_primary_key
     assert study is not None
     connection.execute(
         insert(tables.optuna_directions),
         [
             {"study_id": study[0], "objective": index, "direction": StudyDirection[direction.upper()]}
-            for index, direction in enumerate(directions)
+            for index, direction in enumerate(directions.values())
         ],
     )
+    for table, key, content in (
+        (tables.optuna_study_system_attributes, METRIC_NAMES, list(directions)),
+        (tables.optuna_study_user_attributes, "intermediate values", INTERMEDIATE),
+    ):
+        connection.execute(insert(table).values(study_id=study[0], key=key, value_json=json.dumps(content)))
     return int(study[0])
 
 

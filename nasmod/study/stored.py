@@ -104,7 +104,7 @@ def create_or_join(
             insert(studies).values(
                 id=secrets.randbelow(LARGEST_ID) + 1,  # never a deleted study's: processes of that may be about
                 name=study.name,
-                optuna_study=projection.create_study(connection, study.name, list(directions.values())),
+                optuna_study=projection.create_study(connection, study.name, directions),
                 definition=json.dumps(study.definition()),
                 fingerprint=fingerprint,
                 trials=study.trials,

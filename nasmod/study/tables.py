@@ -140,6 +140,8 @@ def optuna_versions() -> frozenset[str]:
 
 optuna_studies = models.StudyModel.__table__
 optuna_directions = models.StudyDirectionModel.__table__
+optuna_study_system_attributes = models.StudySystemAttributeModel.__table__
+optuna_study_user_attributes = models.StudyUserAttributeModel.__table__
 optuna_trials = models.TrialModel.__table__
 optuna_params = models.TrialParamModel.__table__
 optuna_values = models.TrialValueModel.__table__

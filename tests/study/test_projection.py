@@ -66,12 +66,17 @@ def theirs(storage: optuna.storages.RDBStorage, study: int) -> int:
     return trial
 
 
-@pytest.mark.parametrize("directions", [["maximize"], ["maximize", "minimize"]])
-def test_a_study_and_a_complete_trial_are_row_by_row_what_optuna_writes(both, directions):
+@pytest.mark.filterwarnings("ignore:optuna.study.study.Study.set_metric_names is experimental")
+@pytest.mark.parametrize("named", [{"score": "maximize"}, {"skill": "maximize", "flops": "minimize"}])
+def test_a_study_and_a_complete_trial_are_row_by_row_what_optuna_writes(both, named):
     database, storage = both
-    mine = database.transact(lambda connection: projection.create_study(connection, "mine", directions))
-    optuna.create_study(study_name="theirs", storage=storage, directions=directions)
+    directions = list(named.values())
+    mine = database.transact(lambda connection: projection.create_study(connection, "mine", named))
+    optuna.create_study(study_name="theirs", storage=storage, directions=directions).set_metric_names(list(named))
     foreign = storage.get_study_id_from_name("theirs")
+    assert storage.get_study_system_attrs(mine) == storage.get_study_system_attrs(foreign)
+    assert optuna.load_study(study_name="mine", storage=storage).metric_names == list(named)
+    assert "accuracy on validation data" in storage.get_study_user_attrs(mine)["intermediate values"]
     assert storage.get_study_directions(mine) == storage.get_study_directions(foreign)
 
     first, second = ours(database, mine), theirs(storage, foreign)
@@ -91,7 +96,7 @@ def test_a_study_and_a_complete_trial_are_row_by_row_what_optuna_writes(both, di
 
 def test_times_are_read_back_by_optuna_as_the_times_they_were(both):
     database, storage = both
-    study = database.transact(lambda connection: projection.create_study(connection, "mine", ["maximize"]))
+    study = database.transact(lambda connection: projection.create_study(connection, "mine", {"score": "maximize"}))
     trial = ours(database, study)
     database.transact(lambda c: projection.complete(c, trial, [1.0], fraction_left=0.0, attributes={}))
     found: FrozenTrial = storage.get_trial(trial)
@@ -103,13 +108,13 @@ def test_times_are_read_back_by_optuna_as_the_times_they_were(both):
 
 def test_numbers_count_on_from_optunas_own_trials(both):
     database, storage = both
-    study = database.transact(lambda connection: projection.create_study(connection, "mine", ["maximize"]))
+    study = database.transact(lambda connection: projection.create_study(connection, "mine", {"score": "maximize"}))
     assert [storage.get_trial(trial).number for trial in (theirs(storage, study), ours(database, study))] == [0, 1]
 
 
 def test_an_early_stop_is_pruned_with_one_direction_and_constrained_with_several(both):
     database, storage = both
-    for directions in (["maximize"], ["maximize", "maximize"]):
+    for directions in ({"score": "maximize"}, {"skill": "maximize", "r2": "maximize"}):
         name = f"s{len(directions)}"
         study = database.transact(lambda c, n=name, d=directions: projection.create_study(c, n, d))
         stopped, whole = ours(database, study), ours(database, study)
@@ -127,7 +132,7 @@ def test_an_early_stop_is_pruned_with_one_direction_and_constrained_with_several
 
 def test_handed_back_trials_wait_and_forget_what_comes_again(both):
     database, storage = both
-    study = database.transact(lambda connection: projection.create_study(connection, "mine", ["maximize"]))
+    study = database.transact(lambda connection: projection.create_study(connection, "mine", {"score": "maximize"}))
     trial = ours(database, study)
     for step in (1, 2, 3):
         database.transact(lambda c, step=step: projection.report(c, trial, step, 0.1 * step))

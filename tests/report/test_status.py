@@ -40,6 +40,11 @@ def test_it_says_who_trains_what_and_when_it_ends():
         assert part in text, part
 
 
+def test_what_waits_at_a_rung_is_counted_where_a_rule_promotes():
+    lines = list(status_lines(overview(status=status(finished=20, stopped=0, paused=20)), "a.db"))
+    assert "  40 of 100 trained: 20 finished, 0 stopped early, 20 paused" in lines
+
+
 def test_states_are_told_in_words():
     for state, words in [
         ("draining", "what runs is trained to its end"),

@@ -12,6 +12,8 @@ from nasmod.search.context import Context, bring_to_life
 from nasmod.study import Database, StoredStudy, Study, create_or_join, read
 from tests.study.conftest import empty_postgresql, postgresql, storage  # noqa: F401  # fixtures: where a study may lie
 
+collect_ignore = ["waiting.py"]  # a plugin: it is loaded by the studies that name it
+
 TEXT = """
 name = "small"
 space = "{space}"

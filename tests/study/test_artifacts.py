@@ -43,7 +43,19 @@ from nasmod.study.tables import artifacts as rows
 from nasmod.study.tables import candidates, chunks, optuna_steps, studies
 from tests.study.conftest import RESULT
 from tests.study.invariants import violations
-from tests.study.operations import CHECKPOINT, OPERATIONS, WEIGHTS, claim, curve, fill, make, propose, recover, report
+from tests.study.operations import (
+    CHECKPOINT,
+    OPERATIONS,
+    WEIGHTS,
+    claim,
+    curve,
+    fill,
+    make,
+    pause,
+    propose,
+    recover,
+    report,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -206,17 +218,18 @@ def test_a_sweep_leaves_alone_what_is_just_being_uploaded(study: StoredStudy, pl
 
 def test_a_worker_taken_for_dead_leaves_no_file(study: StoredStudy, place: str) -> None:
     held = running(study)
-    wanted = protocol._upload(study.database, held, "weights", WEIGHTS)
+    wanted = protocol.upload(study.database, held, "weights", WEIGHTS)
     recovery.bury(study.database, study.id, "worker", "frozen")
     sweep(study)
     artifacts.store_at(place).put(wanted.id, WEIGHTS)  # written after the sweep
     with pytest.raises(ClaimLost):
-        protocol._keep(study.database, lambda connection: protocol.fence(connection, held), wanted)
+        protocol.keep(study.database, lambda connection: protocol.fence(connection, held), wanted)
     assert lying(place) == set()
     for late in (
         lambda: report(study, held, 1, checkpoint=True),
         lambda: finish(study, held),
         lambda: protocol.hand_back(study.database, held, curve(1), CHECKPOINT),
+        lambda: pause(study, held),
     ):
         with pytest.raises(ClaimLost):
             late()
@@ -485,7 +498,7 @@ def test_files_in_the_database_cost_no_statement_more(tmp_path: Path) -> None:
     database.close()
 
 
-KILLED = ["report at a rung, with a checkpoint", "finish", "hand back", "sweep a second attempt"]
+KILLED = ["report at a rung, with a checkpoint", "finish", "hand back", "pause", "sweep a second attempt"]
 
 
 @pytest.mark.parametrize("operation", [KILLED[0], *(pytest.param(one, marks=pytest.mark.slow) for one in KILLED[1:])])

@@ -268,7 +268,7 @@ def test_an_interrupted_trial_ends_with_one_line(folder: Path) -> None:
         while process.poll() is None:  # one may fall into a destructor, where Python passes over it
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
+                process.wait(60)
         _, err = process.communicate()
     finally:
         process.kill()

@@ -30,5 +30,7 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="nasmod-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks: a second thread only gets in the way
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, by the processes of the tests as well

@@ -135,7 +135,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     chosen = parser.parse_args()
 
-    result: dict[str, dict[str, dict[str, float]]] = {}
+    result: dict[str, dict[str, dict[str, float | None]]] = {}
     with multiprocessing.get_context("spawn").Pool(chosen.processes) as pool:
         for name in chosen.tables:
             rows, result[name] = [], {}
@@ -144,7 +144,8 @@ def main() -> int:
                 at_end = [one[QUERIES // EVERY - 1] for one in found]
                 error = stdev(at_end) / math.sqrt(len(at_end)) if len(at_end) > 1 else math.nan
                 needed = median(trainings_until(one, WANTED) for one in found)
-                result[name][strategy] = {"share": fmean(at_end), f"until {WANTED}": needed}
+                known = needed if math.isfinite(needed) else None
+                result[name][strategy] = {"share": fmean(at_end), f"until {WANTED}": known}
                 rows.append([strategy, f"{fmean(at_end):.4f} ± {error:.4f}", f"{needed:g}"])
                 print(name, *rows[-1], file=sys.stderr, flush=True)
             print(f"\n{name}, {chosen.seeds} study seeds\n")

@@ -285,9 +285,7 @@ def finish(
         if file is not None:
             files.write(connection, held.id, "weights", file)
         files.remove(connection, held.id, "checkpoint", held.artifacts)
-        # else the row is left to those who claim; a search that failures have ended keeps their number, for `reopen`
-        failures = (studies.c.id == study) & (studies.c.failures_in_row != 0) & (studies.c.state == "searching")
-        connection.execute(update(studies).where(failures).values(failures_in_row=0))
+        count_success(connection, study)
         if held.trial is not None:
             attributes = {**result["measures"], **({"reason": stopped} if stopped else {})}
             projection.complete(connection, held.trial, values, fraction_left=fraction_left, attributes=attributes)
@@ -326,12 +324,8 @@ def hand_back(database: Database, held: Claim, curve: Sequence[Mapping[str, floa
         file = None
 
     def work(connection: Connection) -> None:
-        # locked: a commit of this very call that is still under way is waited for
-        row = connection.execute(select(candidates).where(candidates.c.id == held.id).with_for_update()).first()
-        if row is None:
-            raise ClaimLost(f"the study of candidate {held.id} was deleted")
-        if row.token == held.token + 1 and row.state != "running":
-            return  # committed before, the acknowledgement was lost
+        if (row := not_given_up(connection, held)) is None:
+            return
         values: dict[str, Any] = {"curve": json.dumps(list(curve))}
         if file is not None:
             values["checkpoint"] = len(curve)
@@ -442,6 +436,24 @@ def _already_ended(connection: Connection, held: Claim) -> bool:
     if row is None:
         raise ClaimLost(f"the study of candidate {held.id} was deleted")
     return bool(row.token == held.token and row.state in ENDED)
+
+
+def not_given_up(connection: Connection, held: Claim) -> Row[Any] | None:
+    """The candidate's row; None where this very call gave the claim up before and its acknowledgement was lost."""
+    # locked: a commit of this very call that is still under way is waited for
+    row = connection.execute(select(candidates).where(candidates.c.id == held.id).with_for_update()).first()
+    if row is None:
+        raise ClaimLost(f"the study of candidate {held.id} was deleted")
+    return None if row.token == held.token + 1 and row.state != "running" else row
+
+
+def count_success(connection: Connection, study: int) -> None:
+    """What was trained ends a row of failures; the study's row is left to those that claim where there is none.
+
+    A search that failures have ended keeps their number, for `reopen`.
+    """
+    failures = (studies.c.id == study) & (studies.c.failures_in_row != 0) & (studies.c.state == "searching")
+    connection.execute(update(studies).where(failures).values(failures_in_row=0))
 
 
 def count_failure(

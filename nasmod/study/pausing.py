@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from nasmod.study import files, projection
-from nasmod.study.candidates import COMPARED, Claim, ClaimLost, fence, keep, lock, upload
+from nasmod.study.candidates import COMPARED, Claim, count_success, fence, keep, lock, not_given_up, upload
 from nasmod.study.database import Database
 from nasmod.study.record import RungResult
 from nasmod.study.tables import candidates, rungs, studies
@@ -42,12 +42,8 @@ def pause(
     file = upload(database, held, "checkpoint", checkpoint)
 
     def work(connection: Connection) -> None:
-        # locked: a commit of this very call that is still under way is waited for
-        row = connection.execute(select(candidates).where(candidates.c.id == held.id).with_for_update()).first()
-        if row is None:
-            raise ClaimLost(f"the study of candidate {held.id} was deleted")
-        if row.token == held.token + 1 and row.state != "running":
-            return  # committed before, the acknowledgement was lost
+        if (row := not_given_up(connection, held)) is None:
+            return
         study = fence(
             connection,
             held,
@@ -62,8 +58,7 @@ def pause(
         )
         assert file is not None
         files.write(connection, held.id, "checkpoint", file)
-        failures = (studies.c.id == study) & (studies.c.failures_in_row != 0) & (studies.c.state == "searching")
-        connection.execute(update(studies).where(failures).values(failures_in_row=0))
+        count_success(connection, study)
         if held.trial is not None:
             projection.wait(connection, held.trial)
 

@@ -43,7 +43,7 @@ def to_optuna(distribution: Distribution) -> BaseDistribution:
 
 
 def create_study(connection: Connection, name: str, directions: Mapping[str, str]) -> int:
-    """An Optuna study of this name, whose values are named; returns its id. The name must be free.
+    """An Optuna study of this name, with names for its values; returns its id. The name must be free.
 
     What is reported after an epoch is not what a trial ends with, which takes measuring: the study says so.
     """

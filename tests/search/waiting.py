@@ -1,4 +1,4 @@
-"""A kind whose modules wait at every step of training: candidates that take a while and leave the cores to others."""
+"""A kind with modules that wait at every step: its candidates take a while and leave the cores to others."""
 
 from __future__ import annotations
 

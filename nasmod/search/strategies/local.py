@@ -1,7 +1,7 @@
 """Asynchronous local search: edits of the best so far, and a new beginning where they no longer help.
 
 White et al. 2021, "Exploring the Loss Landscape in Neural Architecture Search": on the benchmarks of the time a
-local search was as good as anything. Here nobody waits for a neighbourhood to be tried: each proposal is an edit of the
+local search was as good as anything. Here no neighbourhood is tried whole first: each proposal is an edit of the
 best that was trained until then. With several directions it is an edit of any that no other beats in all of them.
 """
 

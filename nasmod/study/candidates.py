@@ -238,15 +238,9 @@ def report(
         if rung is None:
             return []
         connection.execute(delete(rungs).where(rungs.c.candidate == held.id, rungs.c.epoch == epoch))
-        others = connection.scalars(
-            select(rungs.c.result)
-            .join(candidates, candidates.c.id == rungs.c.candidate)
-            .where(rungs.c.study == study, rungs.c.epoch == epoch, candidates.c.role == "search")
-            .order_by(rungs.c.candidate.desc())
-            .limit(COMPARED)
-        ).all()
+        others = results_at(connection, study, epoch)
         connection.execute(insert(rungs).values(candidate=held.id, study=study, epoch=epoch, result=rung.to_json()))
-        return [RungResult.from_json(text) for text in others]
+        return [result for _, result in others]
 
     return keep(database, work, file)
 
@@ -445,6 +439,18 @@ def not_given_up(connection: Connection, held: Claim) -> Row[Any] | None:
     if row is None:
         raise ClaimLost(f"the study of candidate {held.id} was deleted")
     return None if row.token == held.token + 1 and row.state != "running" else row
+
+
+def results_at(connection: Connection, study: int, epoch: int) -> list[tuple[int, RungResult]]:
+    """The latest results at a rung with their candidates, the newest first."""
+    latest = (
+        select(rungs.c.candidate, rungs.c.result)
+        .join(candidates, candidates.c.id == rungs.c.candidate)
+        .where(rungs.c.study == study, rungs.c.epoch == epoch, candidates.c.role == "search")
+        .order_by(rungs.c.candidate.desc())
+        .limit(COMPARED)
+    )
+    return [(candidate, RungResult.from_json(text)) for candidate, text in connection.execute(latest)]
 
 
 def count_success(connection: Connection, study: int) -> None:

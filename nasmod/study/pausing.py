@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from nasmod.study import files, projection
-from nasmod.study.candidates import COMPARED, Claim, count_success, fence, keep, lock, not_given_up, upload
+from nasmod.study.candidates import Claim, count_success, fence, keep, lock, not_given_up, results_at, upload
 from nasmod.study.database import Database
 from nasmod.study.record import RungResult
 from nasmod.study.tables import candidates, rungs, studies
@@ -126,7 +126,7 @@ def paused(database: Database, study: int) -> list[Waiting]:
         tokens = {(row.epoch, row.id): row.token for row in connection.execute(waiting)}
         found = []
         for epoch in sorted({epoch for epoch, _ in tokens}):
-            newest = _newest(connection, study, epoch)
+            newest = results_at(connection, study, epoch)
             looked_at = [candidate for candidate, _ in newest[:LATEST] if (epoch, candidate) in tokens]
             own = _own(connection, looked_at)
             for candidate in looked_at:
@@ -145,14 +145,3 @@ def _own(connection: Connection, waiting: Sequence[int]) -> dict[int, tuple[Rung
     for candidate, text in connection.execute(query):
         found[candidate] += (RungResult.from_json(text),)
     return found
-
-
-def _newest(connection: Connection, study: int, epoch: int) -> list[tuple[int, RungResult]]:
-    latest = (
-        select(rungs.c.candidate, rungs.c.result)
-        .join(candidates, candidates.c.id == rungs.c.candidate)
-        .where(rungs.c.study == study, rungs.c.epoch == epoch, candidates.c.role == "search")
-        .order_by(rungs.c.candidate.desc())
-        .limit(COMPARED)
-    )
-    return [(candidate, RungResult.from_json(text)) for candidate, text in connection.execute(latest)]

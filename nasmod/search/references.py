@@ -1,8 +1,9 @@
 """References: simple wirings that a person would try first, with which a study opens.
 
 The monolith, chains, rows of equal parallel modules, and towers that fuse, in several sizes; where a space has kinds
-such as pooling, chains with one of them between two modules. They are ordinary candidates of the study, so that its
-search ends below none of them, and they are named beside what it found.
+such as pooling, chains with one of them between two modules, all of one size or each twice as large as the one before
+(a pyramid, as image networks are built since VGG: Simonyan & Zisserman 2015). They are ordinary candidates of the
+study, so that its search ends below none of them, and they are named beside what it found.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def references(context: Context) -> list[Proposal]:
 class Wiring:
     """Modules in slots and what they read: one sort of reference (``parallel``) with so many modules.
 
-    In a chain every second module may be of the kind `between`, which has nothing to train.
+    In a chain every second module may be of the kind `between`, which has nothing to train; in a pyramid the size of
+    the others doubles from one to the next.
     """
 
     name: str
@@ -59,10 +61,19 @@ class Wiring:
     edges: frozenset[tuple[int | str, int | str]]
     between: str | None = None
 
+    @property
+    def is_pyramid(self) -> bool:
+        return self.name == "pyramid"
+
+    def growth(self, module: int) -> int:
+        """How many times as large as the first a module is."""
+        return 2 ** (module // 2) if self.is_pyramid else 1
+
     def says(self, kind: str) -> str:
         """In words, for modules of a kind."""
         if self.between is not None:
-            return f"a chain of {self.modules // 2 + 1} {kind} modules, {self.between} between them, each"
+            count = f"a chain of {self.modules // 2 + 1} {kind} modules, {self.between} between them"
+            return f"{count}, each twice the size of the one before, the first" if self.is_pyramid else f"{count}, each"
         if self.name == "parallel":
             return f"{self.modules} parallel {kind} modules"
         if self.name == "towers":
@@ -80,8 +91,8 @@ def wirings(space: Space) -> list[Wiring]:
         last = {(module, name) for module in range(modules) if module not in read for name in outputs}
         return Wiring(name, modules, frozenset(edges | last), between)
 
-    def chain(modules: int, between: str | None = None) -> Wiring:
-        return wiring("chain", modules, {(module, module + 1) for module in range(modules - 1)}, None, between)
+    def chain(modules: int, between: str | None = None, name: str = "chain") -> Wiring:
+        return wiring(name, modules, {(module, module + 1) for module in range(modules - 1)}, None, between)
 
     def parallel(modules: int) -> Wiring:
         return wiring("parallel", modules, set(), {(given, module) for given in inputs for module in range(modules)})
@@ -95,7 +106,12 @@ def wirings(space: Space) -> list[Wiring]:
         wiring("monolith", 1, set()),
         wiring("towers", towers + 1, {(tower, towers) for tower in range(towers)}, own),
         chain(2),
-        *(chain(modules, kind) for modules in range(most - (most + 1) % 2, 2, -2) for kind in shrinking),
+        *(
+            chain(modules, kind, name)
+            for modules in range(most - (most + 1) % 2, 2, -2)
+            for kind in shrinking
+            for name in ("pyramid", "chain")
+        ),
         parallel(2),
         *(parallel(modules) for modules in rows if modules > 2),
         *([chain(most)] if most > 2 else []),
@@ -121,9 +137,19 @@ def _in_order(context: Context) -> Iterator[Proposal]:
 def _ladder(context: Context, wiring: Wiring, kind: SearchedKind, params: Params) -> list[Proposal]:
     """A wiring in every size that the FLOPs budget allows, in the order in which they are tried."""
     space = context.space
+    sizes = _sizes(kind)
+    if wiring.is_pyramid and sizes == [{}]:
+        return []
+
+    def of_module(module: int, size: Params) -> Params:
+        return {**params, **{name: int(value) * wiring.growth(module) for name, value in size.items()}}
+
+    def is_possible(size: Params) -> bool:
+        modules = [of_module(module, size) for module in range(0, wiring.modules, 2 if wiring.between else 1)]
+        return all(_is_valid(kind, module) for module in modules)
 
     def proposal(size: Params) -> Proposal:
-        slots = {slot: Slot(kind.name, {**params, **size}, space.merges[0]) for slot in range(wiring.modules)}
+        slots = {slot: Slot(kind.name, of_module(slot, size), space.merges[0]) for slot in range(wiring.modules)}
         if wiring.between is not None:
             between = Slot(wiring.between, space.kinds[wiring.between].defaults, space.merges[0])
             slots |= dict.fromkeys(range(1, wiring.modules, 2), between)
@@ -137,7 +163,7 @@ def _ladder(context: Context, wiring: Wiring, kind: SearchedKind, params: Params
         counted = proposal(size)
         return counted.flops is None or context.violation(counted) is not None
 
-    sizes = [size for size in _sizes(kind) if _is_valid(kind, {**params, **size})]
+    sizes = [size for size in sizes if is_possible(size)]
     sizes = sizes[: bisect_left(sizes, True, key=is_over)]
     found = [proposal(sizes[index]) for index in spread(len(sizes))]
     return [made for made in found if space.contains(made.topology)]
@@ -209,8 +235,10 @@ def _numbers(kind: SearchedKind) -> dict[str, list[int]]:
 
 
 def _is_valid(kind: SearchedKind, params: Params) -> bool:
+    """Whether the kind takes these parameters, and the space holds them."""
     try:
         check_params(kind.name, params)
+        kind.read(params)
     except SpaceError:
         return False
     return True

@@ -200,6 +200,22 @@ def test_where_a_space_can_pool_its_chains_also_come_with_pooling_between(make_s
     assert not [words for words in why if words.startswith(("5 parallel", "4 parallel", "3 parallel"))]
 
 
+def test_where_a_space_can_pool_and_grow_chains_that_double_their_size_come_too(make_study, tmp_path):
+    (tmp_path / "images.toml").write_text(
+        "[modules]\nmax = 6\n[kinds.pool]\n[kinds.conv]\nchannels = [2, 4, 8, 12, 16]\n"
+    )
+    found = references(bring_to_life(make_study(space="images.toml", trials=400)))
+    pyramids = {
+        tuple(node.params["channels"] for node in proposal.topology.nodes if node.kind == "conv"): proposal
+        for proposal in found
+        if proposal.origin["reference"] == "pyramid"
+    }
+    # none of a size that the space lacks, none over the FLOPs budget: (8, 16) is
+    assert set(pyramids) == {(2, 4), (4, 8), (2, 4, 8), (4, 8, 16)}
+    why = "a chain of 3 conv modules, pool between them, each twice the size of the one before, the first of channels 4"
+    assert pyramids[4, 8, 16].origin["why"] == why
+
+
 def test_a_long_range_of_sizes_is_spread_on_a_log_scale(make_study, tmp_path):
     (tmp_path / "long.toml").write_text("[modules]\nmax = 1\n[kinds.dense]\nwidth = { low = 1, high = 4096 }\n")
     study = make_study(space="long.toml", trials=100)

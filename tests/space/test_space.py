@@ -315,7 +315,7 @@ def test_few_parameters():
     assert {name: len(space.parameters()) for name, space in SHIPPED.items()} == {
         "cell": 12,
         "dense": 76,
-        "conv": 78,
+        "conv": 81,
         "small": 35,
         "tiny": 10,
     }

@@ -66,3 +66,16 @@ def test_names_that_no_record_had_are_passed_over(seen):
     process = GaussianProcess(seen[:40], range(40))
     new = {**seen[50], "wl never seen": 1.0, "size never seen": 3.0}
     assert process.means([new]) == pytest.approx(process.means([seen[50]]))
+
+
+def test_normal_scores_stand_for_the_targets_that_they_were_made_of(seen):
+    targets = np.exp(np.random.default_rng(0).normal(size=len(seen)))
+    targets[3] = -math.inf  # a value that was not measured is the worst there can be
+    process = GaussianProcess(seen, targets)
+    order, scores = np.argsort(targets), np.linspace(-4, 4, 201)
+    found = process.targets(process._scores)
+    assert found[order[1:]] == pytest.approx(targets[order[1:]])
+    assert found[3] == targets[order[1]]
+    assert (np.diff(process.targets(scores)) >= 0).all()
+    assert process.targets(scores)[-1] > targets.max()  # what has not been seen may be better
+    assert GaussianProcess(seen[:3], [-math.inf] * 3).targets(scores).tolist() == [0.0] * 201

@@ -8,7 +8,9 @@ import statistics
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from optuna._hypervolume import compute_hypervolume
 
 from nasmod import registry
 from nasmod.errors import StudyError
@@ -233,6 +235,34 @@ def test_bayesian_optimisation_over_graphs_gives_many_workers_different_proposal
     assert len(set(keys)) == len(keys) >= 64
     again = GraphBo(GraphBoSettings(pool=120), space, random.Random(0), COMBINED).propose(records, 64)
     assert [candidate_key(proposal.topology, proposal.settings) for proposal in again] == keys
+
+
+def test_bayesian_optimisation_over_graphs_finds_more_of_a_front_than_random_draws(space):
+    """In the made-up results wide modules are skilled and dear, and a chain of narrow ones is nearly as good."""
+    objective = PARETO.model_copy(update={"directions": {"skill": "maximize", "flops": "minimize"}})
+
+    def found(name: str, seed: int, **settings: object) -> float:
+        model, target = registry.settings("strategy", name), registry.resolve("strategy", name)
+        records: list[Record] = []
+        for number in range(50):
+            strategy = target(model(**settings), space, random.Random(f"{seed} {number}"), objective)
+            record = made_up(space, strategy.propose(records, 1)[0], number, objective)
+            widths = [int(node.params["width"]) for node in record.proposal.topology.nodes if node.is_module]
+            depth = features(record.proposal.topology, {})["path longest"]
+            skill = 1 - math.exp(-(depth + sum(widths) / 100) / 4)
+            records.append(replace(record, measures={"skill": skill, "flops": float(sum(widths))}))
+        losses = np.array([[-record.measures["skill"], record.measures["flops"]] for record in records])
+        return float(compute_hypervolume(losses, np.array([0.0, 2000.0])))
+
+    for seed in range(3):
+        assert found("graph_bo", seed, initial=15) > found("random", seed)
+
+
+def test_bayesian_optimisation_over_graphs_proposes_where_a_direction_was_never_measured(space):
+    objective = PARETO.model_copy(update={"directions": {"skill": "maximize", "latency": "minimize"}})
+    records = searched(space, "graph_bo", objective, 20, initial=10)
+    found = GraphBo(GraphBoSettings(initial=10), space, random.Random(0), objective).propose(records, 8)
+    assert len({proposal.topology.key for proposal in found}) > 1
 
 
 def test_what_was_stopped_counts_what_it_would_have_reached(space):

@@ -53,6 +53,7 @@ class GaussianProcess:
         self._scales = [(table.mean(0), table.std(0) + 1e-9) for table in self._tables(seen)]
         self._fitted_to = self._vectors(seen)
         self._scores: Floats = ndtri((rankdata(targets) - 0.5) / len(seen))
+        self._known = np.sort(self._scores), np.sort(np.asarray(targets, dtype=np.float64))
         parts = _similarities(self._fitted_to, self._fitted_to)
         first, *others = SETTING_SHARES if self._columns[2] else (0.0,)
         self._likelihood = -np.inf
@@ -77,6 +78,19 @@ class GaussianProcess:
     def means(self, seen: Sequence[Features]) -> Floats:
         """The posterior means (N,), as normal scores."""
         found: Floats = self._kernel(self._vectors(seen), self._fitted_to) @ self._weights
+        return found
+
+    def targets(self, scores: Floats) -> Floats:
+        """What normal scores stand for: as the targets lie, and beyond the best as their best tenth goes on.
+
+        What is not finite counts as the worst that is.
+        """
+        known, values = self._known
+        finite = np.isfinite(values)
+        values = np.where(finite, values, values[finite].min() if finite.any() else 0.0)
+        tenth = -1 - max(1, len(known) // 10)
+        rise = (values[-1] - values[tenth]) / max(known[-1] - known[tenth], 1e-9)
+        found: Floats = np.interp(scores, known, values) + np.maximum(scores - known[-1], 0.0) * rise
         return found
 
     def samples(self, seen: Sequence[Features], count: int, generator: random.Random) -> Floats:

@@ -3,7 +3,9 @@
 Ru et al. 2021, "Interpretable Neural Architecture Search via Bayesian Optimisation with Weisfeiler-Lehman Kernels",
 with paths and sizes beside the Weisfeiler-Lehman labels. What was stopped early teaches too, at what it would have
 reached. A proposal is the best of a pool of edits and random draws under one sample of the posterior (Thompson 1933),
-so that workers that ask at the same time get different ones.
+so that workers that ask at the same time get different ones. With several directions each has a process of its own, and
+a proposal is expected to add the most hypervolume to the front, in the mean of some samples (Emmerich et al. 2006; the
+posterior means stand for what is known).
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pydantic import Field
-from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
 from nasmod.errors import SpaceError
+from nasmod.measures.front import nondominated_ranks
 from nasmod.measures.objective import Objective
-from nasmod.search.strategies.features import features
+from nasmod.search.strategies.features import Features, features
 from nasmod.search.strategies.gaussian_process import Floats, GaussianProcess
+from nasmod.search.strategies.hypervolume import hypervolume_gains
 from nasmod.search.strategies.random import draw
 from nasmod.search.strategies.strategy import StrategySettings
 from nasmod.space import Space
@@ -29,6 +32,7 @@ from nasmod.study import TRAINED, Proposal, Record, candidate_key
 
 CROSSED = 0.25  # share of the edits that get the training settings of another of the best
 RECOMBINED = 0.25  # as a share of the pool: trained topologies with training settings of the best
+SAMPLES = 16  # of the posterior, over which a gain of hypervolume is averaged
 BEST, LATEST = 150, 150  # records that the process is fitted to
 
 
@@ -61,18 +65,40 @@ class GraphBo:
         fitted_to = _window(trained)
         seen = [features(record.proposal.topology, record.proposal.settings) for record in fitted_to]
         with threadpool_limits(1, user_api="blas"):  # where workers have the cores, more take twice as long
-            model = GaussianProcess(seen, self._targets(fitted_to))
-            means = model.means(seen)
-            best = heapq.nlargest(self.settings.parents, range(len(fitted_to)), key=lambda index: means[index])
-            pool = self._pool(fitted_to, [fitted_to[index] for index in best], known)
-            samples = model.samples([features(p.topology, p.settings) for p in pool], count, self.generator)
+            models = [GaussianProcess(seen, targets) for targets in self._targets(fitted_to)]
+            means = np.stack([model.means(seen) for model in models], axis=1)
+            parents = [fitted_to[index] for index in self._best(means)]
+            pool = self._pool(fitted_to, parents, known)
+            promises = self._promises(models, means, [features(p.topology, p.settings) for p in pool], count)
         chosen: dict[int, None] = {}
-        for sample in samples:
-            order = np.argsort(-sample).tolist()
+        for promise in promises:
+            order = np.argsort(-promise).tolist()
             chosen[next((index for index in order if index not in chosen), order[0])] = None
         # what follows stands in for what is over the FLOPs budget
-        chosen |= dict.fromkeys(np.argsort(-samples[0]).tolist())
+        chosen |= dict.fromkeys(np.argsort(-promises[0]).tolist())
         return [pool[index] for index in chosen]
+
+    def _best(self, means: Floats) -> list[int]:
+        """The records whose edits are looked at: the best of one score, those at random that none beats of several."""
+        if means.shape[1] == 1:
+            return heapq.nlargest(self.settings.parents, range(len(means)), key=lambda index: means[index, 0])
+        names = [str(number) for number in range(means.shape[1])]
+        rows = [dict(zip(names, row, strict=True)) for row in means.tolist()]
+        ranks = nondominated_ranks(rows, dict.fromkeys(names, "maximize"))
+        order = self.generator.sample(range(len(means)), len(means))
+        return sorted(order, key=lambda index: ranks[index])[: self.settings.parents]
+
+    def _promises(
+        self, models: Sequence[GaussianProcess], means: Floats, pool: Sequence[Features], count: int
+    ) -> Floats:
+        """How promising each of a pool is, one row for each proposal that is wanted."""
+        if len(models) == 1:
+            return models[0].samples(pool, count, self.generator)
+        drawn = [model.targets(model.samples(pool, SAMPLES * count, self.generator)) for model in models]
+        known = [model.targets(column) for model, column in zip(models, means.T, strict=True)]
+        gained = hypervolume_gains(np.stack(drawn, axis=-1), np.stack(known, axis=-1), self.generator)
+        found: Floats = gained.reshape(count, SAMPLES, len(pool)).mean(1)
+        return found
 
     def _pool(self, trained: Sequence[Record], parents: Sequence[Record], known: set[str]) -> list[Proposal]:
         """Edits of the parents and random draws, without repeats: those that are not known, if there are any."""
@@ -104,18 +130,13 @@ class GraphBo:
             topology, settings = one.proposal.topology, dict(other.proposal.settings)
             yield Proposal(topology, settings, one.key, {"strategy": "graph_bo", "why": why})
 
-    def _targets(self, records: Sequence[Record]) -> Floats:
-        """What each record would have reached; in mode ``pareto`` a random scalarisation of the directions."""
+    def _targets(self, records: Sequence[Record]) -> list[Floats]:
+        """What each record would have reached, larger is better; in mode ``pareto`` one row a direction."""
         if self.objective.mode == "combined":
-            return _at_the_end(records)
-        directions = self.objective.directions
+            return [_at_the_end(records)]
         rows = np.array([self.objective.values(record.measures) for record in records])
-        signs = [1.0 if direction == "maximize" else -1.0 for direction in directions.values()]
-        ranks = np.stack([rankdata(sign * column) for sign, column in zip(signs, rows.T, strict=True)], axis=1)
-        weights = np.array([self.generator.expovariate(1.0) for _ in directions])
-        weighted = ranks / len(records) * (weights / weights.sum())
-        found: Floats = weighted.min(1) + 0.05 * weighted.sum(1)  # augmented Chebyshev, Knowles 2006 (ParEGO)
-        return found
+        signs = [1.0 if direction == "maximize" else -1.0 for direction in self.objective.directions.values()]
+        return [sign * column for sign, column in zip(signs, rows.T, strict=True)]
 
 
 def _window(trained: Sequence[Record]) -> list[Record]:

@@ -37,7 +37,8 @@ def references(context: Context) -> list[Proposal]:
     """The references of a study, those that tell most first, at most a quarter of its trials.
 
     Each wiring comes in the largest size that its FLOPs budget allows, then in the smallest, then in those between;
-    each size also with one other parameter at its largest (twice as deep, say). All modules of one are alike.
+    where a space can pool, a wiring that does not in the smallest first: at the full size of images the largest takes
+    many times as long to train. Each size comes also with one other parameter at its largest (twice as deep, say).
     """
     found: dict[str, Proposal] = {}
     for proposal in _in_order(context):
@@ -165,6 +166,8 @@ def _ladder(context: Context, wiring: Wiring, kind: SearchedKind, params: Params
 
     sizes = [size for size in sizes if is_possible(size)]
     sizes = sizes[: bisect_left(sizes, True, key=is_over)]
+    if wiring.between is None and _shrinking(space):
+        sizes.reverse()
     found = [proposal(sizes[index]) for index in spread(len(sizes))]
     return [made for made in found if space.contains(made.topology)]
 

@@ -214,6 +214,14 @@ def test_where_a_space_can_pool_and_grow_chains_that_double_their_size_come_too(
     assert set(pyramids) == {(2, 4), (4, 8), (2, 4, 8), (4, 8, 16)}
     why = "a chain of 3 conv modules, pool between them, each twice the size of the one before, the first of channels 4"
     assert pyramids[4, 8, 16].origin["why"] == why
+    first = {}  # of each wiring, by whether it pools: its largest size comes first, or its smallest
+    for proposal in found:
+        modules = [node for node in proposal.topology.nodes if node.is_module]
+        sort = (proposal.origin["reference"], len(modules), {"pool"} < {node.kind for node in modules})
+        first.setdefault(sort, min(int(node.params["channels"]) for node in modules if node.kind == "conv"))
+    assert {channels for (*_, pools), channels in first.items() if not pools} == {2}
+    assert {channels for (*_, pools), channels in first.items() if pools} > {4}
+    assert first["pyramid", 5, True] == 4
 
 
 def test_a_long_range_of_sizes_is_spread_on_a_log_scale(make_study, tmp_path):

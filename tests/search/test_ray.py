@@ -157,7 +157,7 @@ def test_a_cluster_that_ends_without_its_database_kills_every_actor_nevertheless
 
 @pytest.mark.slow
 def test_an_actor_killed_is_started_again_and_its_candidate_trained_by_another(make_study, start, search):
-    stored_study, _ = start(slower(make_study(trials=3, epochs=40)))
+    stored_study, _ = start(slower(make_study(trials=3, epochs=20)))
     process = search(lease_seconds=900.0)  # whoever goes on has not waited for it
     wait_until(lambda: any(seen.epoch > 2 for seen in workers_at_work(stored_study)), seconds=300)
     victim = next(seen for seen in workers_at_work(stored_study) if seen.epoch > 2)

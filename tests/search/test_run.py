@@ -94,7 +94,7 @@ def test_a_study_trains_exactly_its_budget_and_more_when_it_is_raised(make_study
     "how", [signal.SIGINT, *(pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGTERM, signal.SIGHUP))]
 )
 def test_asked_to_end_it_hands_back_within_seconds_and_goes_on_later(make_study, start, tmp_path, how):
-    stored, context = start(make_study(trials=3, epochs=120))
+    stored, context = start(make_study(trials=3, epochs=60))
     process = search(tmp_path)
     wait_until(lambda: any(len(record.curve) > 2 for record in records.read_records(stored)))
     os.killpg(process.pid, how)  # as a terminal does: to supervisor and workers alike
@@ -140,10 +140,10 @@ def test_workers_of_other_data_are_refused(make_study, start):
 
 
 @pytest.mark.slow
-def test_killed_whole_at_five_random_moments_it_still_trains_its_budget_exactly(make_study, start, tmp_path):
+def test_killed_whole_at_three_random_moments_it_still_trains_its_budget_exactly(make_study, start, tmp_path):
     stored, _ = start(make_study(trials=2, epochs=20, references="true", strategy="evolution", stopping="halving"))
     generator = random.Random(7)
-    for trials in (4, 6, 8, 10, 12):
+    for trials in (4, 6, 8):
         raise_budget(stored, trials, None)  # however fast this machine is, there is something left to kill
         process = search(tmp_path)
         before = sum(len(record.curve) for record in records.read_records(stored))
@@ -153,13 +153,13 @@ def test_killed_whole_at_five_random_moments_it_still_trains_its_budget_exactly(
         process.communicate()
     process = search(tmp_path)
     out, _ = process.communicate(timeout=400)
-    assert "the budget is reached: 12 candidates" in out
-    check_invariants(stored, 12)
+    assert "the budget is reached: 8 candidates" in out
+    check_invariants(stored, 8)
 
 
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_candidate_trained_by_another(make_study, start, tmp_path):
-    stored, _ = start(slower(make_study(trials=4, epochs=40)))
+    stored, _ = start(slower(make_study(trials=4, epochs=20)))
     process = search(tmp_path)
     wait_until(lambda: any(len(record.curve) > 2 for record in records.read_records(stored)))
     seen = next(seen for seen in processes.at_work(stored.database, stored.id) if seen.candidate is not None)

@@ -79,3 +79,8 @@ def test_normal_scores_stand_for_the_targets_that_they_were_made_of(seen):
     assert (np.diff(process.targets(scores)) >= 0).all()
     assert process.targets(scores)[-1] > targets.max()  # what has not been seen may be better
     assert GaussianProcess(seen[:3], [-math.inf] * 3).targets(scores).tolist() == [0.0] * 201
+
+
+def test_what_it_holds_of_its_own_is_what_it_would_say_of_them_anew(seen):
+    process = GaussianProcess(seen, np.random.default_rng(0).normal(size=len(seen)))
+    assert process.own_means == pytest.approx(process.means(seen), abs=1e-9)

@@ -50,8 +50,9 @@ class GaussianProcess:
     def __init__(self, seen: Sequence[Features], targets: ArrayLike) -> None:
         names = sorted({name for found in seen for name in found})
         self._columns = [_numbered(name for name in names if _part(name) == part) for part in range(3)]
-        self._scales = [(table.mean(0), table.std(0) + 1e-9) for table in self._tables(seen)]
-        self._fitted_to = self._vectors(seen)
+        tables = self._tables(seen)
+        self._scales = [(table.mean(0), table.std(0) + 1e-9) for table in tables[1:]]
+        self._fitted_to = self._vectors(tables)
         self._scores: Floats = ndtri((rankdata(targets) - 0.5) / len(seen))
         self._known = np.sort(self._scores), np.sort(np.asarray(targets, dtype=np.float64))
         parts = _similarities(self._fitted_to, self._fitted_to)
@@ -77,7 +78,13 @@ class GaussianProcess:
 
     def means(self, seen: Sequence[Features]) -> Floats:
         """The posterior means (N,), as normal scores."""
-        found: Floats = self._kernel(self._vectors(seen), self._fitted_to) @ self._weights
+        found: Floats = self._kernel(self._vectors(self._tables(seen)), self._fitted_to) @ self._weights
+        return found
+
+    @property
+    def own_means(self) -> Floats:
+        """The posterior means (N,) of what it was fitted to: the scores without their noise, K w = y - noise w."""
+        found: Floats = self._scores - self._noise * self._weights
         return found
 
     def targets(self, scores: Floats) -> Floats:
@@ -95,7 +102,7 @@ class GaussianProcess:
 
     def samples(self, seen: Sequence[Features], count: int, generator: random.Random) -> Floats:
         """Joint samples of the posterior (count, N), as normal scores."""
-        vectors = self._vectors(seen)
+        vectors = self._vectors(self._tables(seen))
         across = self._kernel(vectors, self._fitted_to)
         inner = solve_triangular(self._factor, across.T, lower=True)
         values, directions = np.linalg.eigh(self._kernel(vectors, vectors) - inner.T @ inner)
@@ -106,11 +113,11 @@ class GaussianProcess:
     def _tables(self, seen: Sequence[Features]) -> list[Floats]:
         return [_table(seen, columns) for columns in self._columns]
 
-    def _vectors(self, seen: Sequence[Features]) -> _Vectors:
-        labels, *others = self._tables(seen)
+    def _vectors(self, tables: Sequence[Floats]) -> _Vectors:
+        labels, *others = tables
         norms = np.maximum(np.linalg.norm(labels, axis=1, keepdims=True), 1e-9)
         plain, settings = (
-            (table - centre) / scale for table, (centre, scale) in zip(others, self._scales[1:], strict=True)
+            (table - centre) / scale for table, (centre, scale) in zip(others, self._scales, strict=True)
         )
         return _Vectors(labels / norms, plain, settings)
 

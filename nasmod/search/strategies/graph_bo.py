@@ -10,6 +10,7 @@ posterior means stand for what is known).
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import random
@@ -66,7 +67,7 @@ class GraphBo:
         seen = [features(record.proposal.topology, record.proposal.settings) for record in fitted_to]
         with threadpool_limits(1, user_api="blas"):  # where workers have the cores, more take twice as long
             models = [GaussianProcess(seen, targets) for targets in self._targets(fitted_to)]
-            means = np.stack([model.means(seen) for model in models], axis=1)
+            means = np.stack([model.own_means for model in models], axis=1)
             parents = [fitted_to[index] for index in self._best(means)]
             pool = self._pool(fitted_to, parents, known)
             promises = self._promises(models, means, [features(p.topology, p.settings) for p in pool], count)
@@ -152,12 +153,18 @@ def _at_the_end(records: Sequence[Record]) -> Floats:
     """Scores; of what was stopped early, plus what those that ran on gained from that epoch to their end."""
     curves = [_accuracies(record) for record in records]
     ran_on = [curve for record, curve in zip(records, curves, strict=True) if record.state == "finished"]
-    found = []
-    for record, curve in zip(records, curves, strict=True):
-        gained = [other[-1] - other[len(curve) - 1] for other in ran_on if len(other) > len(curve) > 0]
-        later = float(np.median(gained)) if gained and record.state != "finished" else 0.0
-        found.append((record.score or 0.0) + later)
-    return np.array(found)
+
+    @functools.cache
+    def gained_after(epochs: int) -> float:
+        gained = [curve[-1] - curve[epochs - 1] for curve in ran_on if len(curve) > epochs > 0]
+        return float(np.median(gained)) if gained else 0.0
+
+    return np.array(
+        [
+            (record.score or 0.0) + (gained_after(len(curve)) if record.state != "finished" else 0.0)
+            for record, curve in zip(records, curves, strict=True)
+        ]
+    )
 
 
 def _accuracies(record: Record) -> list[float]:

@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest --doctest-modules nasmod tests
 # Two at a time: more would take workers' cores from the studies that the tests run.
 SPREAD := -n 2 --dist loadgroup
 
-.PHONY: demo test test-all soak lint check
+.PHONY: demo test test-all soak mutants lint check
 
 # Search for networks that tell the sum of two digits, show what was found, export the best. Again: shows it, and exports anew.
 demo: $(INSTALLED)
@@ -29,6 +29,13 @@ test-all: $(INSTALLED)
 soak: $(INSTALLED)
 	$(PYTEST) $(SPREAD) -m soak
 	$(BIN)/python benchmarks/faults.py --faults 200
+
+# Which changes to the code no quick test would notice, module by module: a few minutes each. All of them take days.
+OF := nasmod.measures.front.*
+mutants: $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt mutmut
+	-$(BIN)/mutmut run --max-children 2 "$(OF)"
+	$(BIN)/mutmut results
 
 # What must hold before a change lands.
 check: lint test

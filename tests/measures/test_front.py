@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nasmod.measures import Direction, Objective, crowding, front_of, nondominated_ranks, pareto_front, useful
+from nasmod.measures.front import STRONGEST
 
 DIRECTIONS: dict[str, Direction] = {"a": "maximize", "b": "minimize", "c": "maximize"}
 
@@ -34,6 +36,18 @@ def brute_front(rows: list[dict[str, float]]) -> list[int]:
 
 @given(tables)
 def test_the_front_is_what_no_other_row_dominates(rows: list[dict[str, float]]) -> None:
+    assert pareto_front(rows, DIRECTIONS) == brute_front(rows)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_of_many_rows_the_front_is_the_same_as_one_by_one(seed: int) -> None:
+    """Of these the strongest few rule most out at once; some values are equal, and in some columns some undefined."""
+    generator = np.random.default_rng(seed)
+    values = generator.integers(0, 12, (STRONGEST * 3, len(DIRECTIONS))).astype(float)
+    values[:, 0] += generator.uniform(0, 3) * values[:, 1]  # the less one direction asks, the better the other
+    for undefined in (math.nan, math.inf, -math.inf)[: seed % 4]:
+        values[generator.integers(len(values)), generator.integers(len(DIRECTIONS))] = undefined
+    rows = [dict(zip(DIRECTIONS, row, strict=True)) for row in values.tolist()]
     assert pareto_front(rows, DIRECTIONS) == brute_front(rows)
 
 

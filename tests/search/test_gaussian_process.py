@@ -54,12 +54,14 @@ def test_topologies_that_reached_the_same_are_equally_good(seen):
 
 def test_samples_vary_about_the_means_and_most_where_nothing_is_known(seen):
     process = GaussianProcess(seen[:40], [found["size modules"] for found in seen[:40]])
-    drawn = process.samples(seen, 4000, random.Random(0))
+    drawn = process.posterior(seen).samples(4000, random.Random(0))
     assert drawn.shape == (4000, 60)
     spread = drawn.std(0)
     assert np.abs(drawn.mean(0) - process.means(seen)).max() < 5 * spread.max() / np.sqrt(4000)
     assert spread[:40].mean() < spread[40:].mean()
-    assert (process.samples(seen, 3, random.Random(1)) == process.samples(seen, 3, random.Random(1))).all()
+    assert (
+        process.posterior(seen).samples(3, random.Random(1)) == process.posterior(seen).samples(3, random.Random(1))
+    ).all()
 
 
 def test_names_that_no_record_had_are_passed_over(seen):

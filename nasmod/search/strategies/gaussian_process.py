@@ -36,6 +36,24 @@ class _Vectors:
     settings: Floats  # (N, S) training settings, standardised
 
 
+@dataclass(frozen=True)
+class Posterior:
+    """Of some topologies, as normal scores."""
+
+    means: Floats  # (N,)
+    covariance: Floats  # (N, N), of what they are worth: without the noise of a training
+    is_open: NDArray[
+        np.bool_
+    ]  # (N,) of which a training would tell at least half a bit: it varies more than noise does
+
+    def samples(self, count: int, generator: random.Random) -> Floats:
+        """Joint samples (count, N)."""
+        values, directions = np.linalg.eigh(self.covariance)
+        normal = np.random.default_rng(generator.getrandbits(64)).standard_normal((count, len(values)))
+        found: Floats = self.means + normal * np.sqrt(np.maximum(values, 0.0)) @ directions.T
+        return found
+
+
 class GaussianProcess:
     """The process fitted to topologies, given by their features, and to what they reached (larger is better).
 
@@ -100,15 +118,13 @@ class GaussianProcess:
         found: Floats = np.interp(scores, known, values) + np.maximum(scores - known[-1], 0.0) * rise
         return found
 
-    def samples(self, seen: Sequence[Features], count: int, generator: random.Random) -> Floats:
-        """Joint samples of the posterior (count, N), as normal scores."""
+    def posterior(self, seen: Sequence[Features]) -> Posterior:
+        """What it holds of others, jointly."""
         vectors = self._vectors(self._tables(seen))
         across = self._kernel(vectors, self._fitted_to)
         inner = solve_triangular(self._factor, across.T, lower=True)
-        values, directions = np.linalg.eigh(self._kernel(vectors, vectors) - inner.T @ inner)
-        normal = np.random.default_rng(generator.getrandbits(64)).standard_normal((count, len(seen)))
-        found: Floats = across @ self._weights + normal * np.sqrt(np.maximum(values, 0.0)) @ directions.T
-        return found
+        covariance = self._kernel(vectors, vectors) - inner.T @ inner
+        return Posterior(across @ self._weights, covariance, np.diag(covariance) > self._noise)
 
     def _tables(self, seen: Sequence[Features]) -> list[Floats]:
         return [_table(seen, columns) for columns in self._columns]

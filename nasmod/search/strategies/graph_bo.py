@@ -17,14 +17,15 @@ import random
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from nasmod.errors import SpaceError
 from nasmod.measures.front import nondominated_ranks
 from nasmod.measures.objective import Objective
-from nasmod.search.strategies.features import Features, features
-from nasmod.search.strategies.gaussian_process import Floats, GaussianProcess
+from nasmod.search.strategies.features import features
+from nasmod.search.strategies.gaussian_process import Floats, GaussianProcess, Posterior
 from nasmod.search.strategies.hypervolume import hypervolume_gains
 from nasmod.search.strategies.random import draw
 from nasmod.search.strategies.strategy import StrategySettings
@@ -68,9 +69,12 @@ class GraphBo:
         with threadpool_limits(1, user_api="blas"):  # where workers have the cores, more take twice as long
             models = [GaussianProcess(seen, targets) for targets in self._targets(fitted_to)]
             means = np.stack([model.own_means for model in models], axis=1)
-            parents = [fitted_to[index] for index in self._best(means)]
+            parents = self._parents(fitted_to, means)
             pool = self._pool(fitted_to, parents, known)
-            promises = self._promises(models, means, [features(p.topology, p.settings) for p in pool], count)
+            seen_of_pool = [features(proposal.topology, proposal.settings) for proposal in pool]
+            posteriors = [model.posterior(seen_of_pool) for model in models]
+            promises = self._promises(models, means, posteriors, count)
+            promises -= self._is_told(fitted_to, pool, posteriors) * (np.ptp(promises) + 1.0)  # these come last
         chosen: dict[int, None] = {}
         for promise in promises:
             order = np.argsort(-promise).tolist()
@@ -79,26 +83,49 @@ class GraphBo:
         chosen |= dict.fromkeys(np.argsort(-promises[0]).tolist())
         return [pool[index] for index in chosen]
 
-    def _best(self, means: Floats) -> list[int]:
-        """The records whose edits are looked at: the best of one score, those at random that none beats of several."""
+    def _parents(self, records: Sequence[Record], means: Floats) -> list[Record]:
+        """The records whose edits are looked at, each of another topology.
+
+        The best of one score; of several directions, those at random that no other is expected to beat.
+        """
         if means.shape[1] == 1:
-            return heapq.nlargest(self.settings.parents, range(len(means)), key=lambda index: means[index, 0])
-        names = [str(number) for number in range(means.shape[1])]
-        rows = [dict(zip(names, row, strict=True)) for row in means.tolist()]
-        ranks = nondominated_ranks(rows, dict.fromkeys(names, "maximize"))
-        order = self.generator.sample(range(len(means)), len(means))
-        return sorted(order, key=lambda index: ranks[index])[: self.settings.parents]
+            order = np.argsort(-means[:, 0], kind="stable").tolist()
+        else:
+            names = [str(number) for number in range(means.shape[1])]
+            rows = [dict(zip(names, row, strict=True)) for row in means.tolist()]
+            ranks = nondominated_ranks(rows, dict.fromkeys(names, "maximize"))
+            order = sorted(self.generator.sample(range(len(means)), len(means)), key=lambda index: ranks[index])
+        found: dict[str, Record] = {}
+        for index in order:
+            found.setdefault(records[index].proposal.topology.key, records[index])
+        return list(found.values())[: self.settings.parents]
 
     def _promises(
-        self, models: Sequence[GaussianProcess], means: Floats, pool: Sequence[Features], count: int
+        self, models: Sequence[GaussianProcess], means: Floats, pool: Sequence[Posterior], count: int
     ) -> Floats:
         """How promising each of a pool is, one row for each proposal that is wanted."""
         if len(models) == 1:
-            return models[0].samples(pool, count, self.generator)
-        drawn = [model.targets(model.samples(pool, SAMPLES * count, self.generator)) for model in models]
-        known = [model.targets(column) for model, column in zip(models, means.T, strict=True)]
-        gained = hypervolume_gains(np.stack(drawn, axis=-1), np.stack(known, axis=-1), self.generator)
-        found: Floats = gained.reshape(count, SAMPLES, len(pool)).mean(1)
+            found = pool[0].samples(count, self.generator)
+        else:
+            drawn = [
+                model.targets(one.samples(SAMPLES * count, self.generator))
+                for model, one in zip(models, pool, strict=True)
+            ]
+            known = [model.targets(column) for model, column in zip(models, means.T, strict=True)]
+            gained = hypervolume_gains(np.stack(drawn, axis=-1), np.stack(known, axis=-1), self.generator)
+            found = gained.reshape(count, SAMPLES, -1).mean(1)
+        return found
+
+    def _is_told(
+        self, trained: Sequence[Record], pool: Sequence[Proposal], posteriors: Sequence[Posterior]
+    ) -> NDArray[np.bool_]:
+        """Which of a pool only repeat a trained topology, with settings of which one more training would tell little.
+
+        Without this a third to a half of the proposals would be the best topology again, its settings changed a little.
+        """
+        topologies = {record.proposal.topology.key for record in trained}
+        is_trained = np.array([proposal.topology.key in topologies for proposal in pool])
+        found: NDArray[np.bool_] = is_trained & ~np.any([posterior.is_open for posterior in posteriors], axis=0)
         return found
 
     def _pool(self, trained: Sequence[Record], parents: Sequence[Record], known: set[str]) -> list[Proposal]:

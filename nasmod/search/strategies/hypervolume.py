@@ -18,8 +18,9 @@ def hypervolume_gains(points: Floats, known: Floats, generator: random.Random) -
     Larger is better in every direction. By Monte Carlo, as a share (samples, N) of the box between just beyond the
     worst values on the front of `known` and the best of all.
 
-    >>> hypervolume_gains(np.array([[[0.5, 0.5], [2.0, 2.0]]]), np.array([[1.0, 1.0]]), random.Random(0)).tolist()
-    [[0.0, 1.0]]
+    >>> dominated, better = [0.5, 0.5], [2.0, 2.0]
+    >>> hypervolume_gains(np.array([[dominated, better]]), np.array([[1.0, 1.0]]), random.Random(0)).round(1)
+    array([[0., 1.]])
     """
     front = _front(known)
     worst, best = front.min(0), np.maximum(front.max(0), points.max((0, 1)))

@@ -106,5 +106,6 @@ def test_a_study_trains_its_seeds_first(make_study, chain, tmp_path) -> None:
     assert (
         found.record(0).proposal.topology.canonical() == opening(bring_to_life(study)).popitem()[1].topology.canonical()
     )
-    assert [record.state for record in found.records()] == ["finished"] * 3
+    trained = [record for record in found.records() if record.state != "queued"]  # one more may have been proposed
+    assert [record.state for record in trained] == ["finished"] * 3
     assert read(tmp_path / "small.toml").definition() == found.study.definition()

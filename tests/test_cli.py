@@ -581,7 +581,7 @@ def test_a_plugin_that_cannot_be_used(run: Run, tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.slow
 def test_start_interrupt_resume_and_export_in_processes_of_their_own(tmp_path: Path) -> None:
-    study_file(tmp_path, "real", STUDY.replace("trials = 6", "trials = 100"))
+    study_file(tmp_path, "real", STUDY.replace("trials = 6", "trials = 60"))
     process = subprocess.Popen(
         [*NASMOD, "start", "real.toml", "--workers", "2"],
         cwd=tmp_path,
@@ -622,8 +622,8 @@ def test_start_interrupt_resume_and_export_in_processes_of_their_own(tmp_path: P
         return done.stdout
 
     said = call("resume", "real", "--workers", "2")
-    assert "100/100 trained" in said or "the budget is reached: 100" in said
-    assert status()["trained"] == 100
+    assert "60/60 trained" in said or "the budget is reached: 60" in said
+    assert status()["trained"] == 60
     assert "largest absolute difference" in call("export", "real", "-o", "exported/real")
 
 

@@ -160,6 +160,7 @@ def network_for(dataset: Dataset, nodes: list[Node]) -> Network:
     return network
 
 
+@pytest.mark.slow
 def test_an_exported_image_network_runs_and_agrees(tmp_path: Path) -> None:
     digits = load_dataset({"name": "digits"})
     nodes = [
@@ -199,6 +200,7 @@ def test_an_exported_image_network_runs_and_agrees(tmp_path: Path) -> None:
         assert _run(code, directory) == "(3, 10)"
 
 
+@pytest.mark.slow
 def test_several_inputs_and_a_users_kind_export_into_an_empty_directory(tmp_path: Path, users_kinds: None) -> None:
     dataset = table("regression")
     network = network_for(dataset, [Node("wave", (0, 1)), Node("attention", (1, 2), {"heads": 1, "head_width": 3})])

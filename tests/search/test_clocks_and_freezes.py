@@ -24,6 +24,7 @@ from tests.search.groups import (
     one_of_two_trains,
     patient,
     rows,
+    soaked_on_sqlite,
     start_together,
     undisturbed,
     wait_until,
@@ -76,7 +77,7 @@ def wrong_clock(folder: Path, **how: str) -> dict[str, str]:
     return {**common, **how}
 
 
-@pytest.mark.slow
+@soaked_on_sqlite
 @pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed here; CI installs it")
 def test_machines_whose_clocks_are_wrong_step_and_differ_by_zones_take_nothing_from_each_other(
     make_study, storage, tmp_path
@@ -123,7 +124,7 @@ def test_a_wrong_clock_is_wrong_and_its_monotonic_clock_is_right(tmp_path):
     assert abs(clock_of(wrong, "monotonic") - time.monotonic()) < 3000
 
 
-@pytest.mark.slow
+@soaked_on_sqlite
 def test_a_worker_frozen_beyond_its_lease_overwrites_nothing_of_its_successor(make_study, storage, tmp_path):
     study = patient(make_study(trials=1, epochs=80))
     with one_of_two_trains(study, storage, tmp_path) as (stored, context, first, second):

@@ -70,6 +70,7 @@ def test_a_kind_is_counted_as_it_is_here(context):
     assert "over the budget" in context.violation(counted(context, "talking", "talking", "talking"))
 
 
+@pytest.mark.slow
 def test_a_kind_that_crashes_hangs_or_raises_rules_nothing_out_and_is_asked_once(context, monkeypatch):
     monkeypatch.setattr(counting, "SECONDS", 1.0)
     for kind in ("crashing", "endless", "raising"):
@@ -81,6 +82,7 @@ def test_a_kind_that_crashes_hangs_or_raises_rules_nothing_out_and_is_asked_once
             context.flops(of(kind))
 
 
+@pytest.mark.slow
 def test_a_space_of_such_kinds_can_be_searched(context):
     feasibility.check(context)
     (only,) = references(context)  # what cannot be counted opens no study

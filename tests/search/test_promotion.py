@@ -76,6 +76,7 @@ def test_it_goes_on_once_enough_that_came_later_is_worse(make_study, start):
     assert status(stored).paused == 0
 
 
+@pytest.mark.slow
 def test_a_search_ends_with_its_budget_met_and_nothing_waiting(make_study, start):
     values = {"stopping": "halving", "more": PROMOTING, "trials": 12, "epochs": 3, "finalists": 1}
     stored, context = start(make_study(**values, references="true"))

@@ -14,7 +14,7 @@ from nasmod.study import candidate_key, candidates
 from nasmod.study import stored as storing
 from nasmod.study.stored import move_on, raise_budget, status
 from tests.search import racing
-from tests.search.groups import Group, Watcher, check_sound, filed, groups_of, rows
+from tests.search.groups import Group, Watcher, check_sound, filed, groups_of, rows, soaked_on_sqlite
 from tests.search.test_candidate import feasible
 from tests.study.invariants import violations
 
@@ -41,7 +41,7 @@ def drained(found) -> list:
             return taken
 
 
-@pytest.mark.slow
+@soaked_on_sqlite
 def test_sixteen_processes_that_race_for_the_last_candidates_train_the_budget_exactly(make_study, storage):
     with filed(make_study(trials=3), storage) as (stored, context):
         file_many(stored, context, 30)

@@ -90,9 +90,8 @@ def test_a_study_trains_exactly_its_budget_and_more_when_it_is_raised(make_study
     check_invariants(stored, 6)
 
 
-@pytest.mark.parametrize(
-    "how", [signal.SIGINT, *(pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGTERM, signal.SIGHUP))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_asked_to_end_it_hands_back_within_seconds_and_goes_on_later(make_study, start, tmp_path, how):
     stored, context = start(make_study(trials=3, epochs=60))
     process = search(tmp_path)
@@ -118,6 +117,7 @@ def test_started_to_outlive_its_terminal_it_does(make_study, start, tmp_path):
     check_invariants(stored, 2)
 
 
+@pytest.mark.slow
 def test_a_kind_that_always_fails_ends_the_study_with_the_reason(make_study, start, tmp_path):
     (tmp_path / "kinds.py").write_text(BROKEN % ("broken_run", "raises"))
     (tmp_path / "broken.toml").write_text(

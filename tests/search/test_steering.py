@@ -98,6 +98,7 @@ def test_failures_that_were_queued_again_since_the_status_was_read_end_nothing(s
     assert controller._reason_to_end(before) is None
 
 
+@pytest.mark.slow
 def test_a_space_in_which_little_is_new_is_drawn_from_over_many_short_ticks(make_study, start, monkeypatch):
     stored, context = start(make_study(space="tiny", trials=200))
     controller = Controller(context, stored, "controller", workers=2, lease_seconds=60.0)

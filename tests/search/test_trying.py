@@ -258,6 +258,7 @@ def test_impossible_arguments_are_refused(run: Callable[..., SimpleNamespace], a
     assert part in said.err
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_ends_with_one_line(folder: Path) -> None:
     command = [sys.executable, "-m", "nasmod.cli", "try", "small.toml", "mine.json", "--seeds", "100000"]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -210,6 +210,7 @@ def _race(path: str, worker: int, taken: multiprocessing.Queue) -> None:
         protocol.finish(database, held, RESULT, [0.5])
 
 
+@pytest.mark.slow
 def test_processes_racing_train_the_budget_exactly_and_nothing_twice(tmp_path: Path):
     path = str(tmp_path / "a.db")
     database = Database.create(path)

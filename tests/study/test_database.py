@@ -37,6 +37,7 @@ def test_a_database_that_is_forgotten_leaves_no_connection_open(tmp_path: Path):
     assert engine.pool.checkedin() == 0
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_make_one_database_and_one_study(tmp_path: Path):
     context = multiprocessing.get_context("spawn")
     ready = context.Event()

@@ -110,7 +110,11 @@ def test_a_kill_after_every_statement_leaves_all_or_nothing_and_is_recovered(pla
     assert point > 2  # the points were counted
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "places",
+    [pytest.param("postgresql", marks=pytest.mark.slow), pytest.param("sqlite", marks=pytest.mark.soak)],
+    indirect=True,
+)
 def test_a_kill_at_every_statement_of_a_creation_leaves_what_the_next_process_completes(places, kill):
     storage = places.new()
     for point in itertools.count(1):

@@ -337,6 +337,7 @@ def _run(places: Places, examples: int, steps: int) -> None:
     run_state_machine_as_test(machine, settings=chosen)  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.slow
 def test_any_order_of_events_on_sqlite(tmp_path):
     _run(Places(tmp_path, None), examples=20, steps=40)
 

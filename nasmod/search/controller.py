@@ -16,7 +16,9 @@ from nasmod.search.promotion import promote, stop_what_waits
 from nasmod.search.proposing import Proposer
 from nasmod.search.stopping import make as make_rule
 from nasmod.search.stopping import promoting
+from nasmod.search.worth import worth
 from nasmod.study import (
+    TRAINED,
     Status,
     StoredStudy,
     candidate_key,
@@ -48,6 +50,7 @@ class Controller:
         self.beaten_at = time.monotonic()
         self.rule = promoting(make_rule(context.study))
         self.proposer = Proposer(context, study, self.reader)
+        self._worth: tuple[int, dict[int, float]] | None = None  # of so many trained candidates
         self._swept_at = 0
 
     def tick(self) -> Status:
@@ -138,7 +141,11 @@ class Controller:
     def _file_repeats(self) -> None:
         """Have the best few trained again with other seeds; what was filed before is known and not filed again."""
         study = self.study.study
-        for record in records.finalists(self.reader.read(), study.objective, study.finalists):
+        known = self.reader.read()
+        trained = sum(record.role == "search" and record.state in TRAINED for record in known)
+        if self._worth is None or self._worth[0] != trained:
+            self._worth = trained, worth(known)
+        for record in records.finalists(known, study.objective, study.finalists, self._worth[1]):
             for repeat in range(1, study.repeats + 1):
                 key = candidate_key(record.proposal.topology, record.proposal.settings, repeat)
                 origin = {**record.proposal.origin, "repeat_of": record.key, "repeat": repeat}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -121,10 +122,16 @@ def ranked(records: Iterable[Record], objective: Objective) -> list[Record]:
     return sorted(rows, key=lambda record: (record.repeats == 0, -(record.score or 0.0), record.id))
 
 
-def finalists(records: Iterable[Record], objective: Objective, count: int) -> list[Record]:
-    """The best few by their first training, and the best simple wiring: what is trained again before it is judged."""
+def finalists(
+    records: Iterable[Record], objective: Objective, count: int, worth: Mapping[int, float] | None = None
+) -> list[Record]:
+    """The best few, and the best simple wiring: what is trained again before it is judged.
+
+    The best are those `worth` most (by id), those without one last; without any worth, by their first training.
+    """
     first = [record for record in records if record.role == "search"]
-    found = ranked(first, objective)[:count]
+    found = ranked(first, objective)
+    found = sorted(found, key=lambda record: -(worth or {}).get(record.id, -math.inf))[:count]
     reference = best_reference(first, objective)
     if found and reference is not None and all(record.key != reference.key for record in found):
         found.append(reference)

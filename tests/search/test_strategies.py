@@ -18,7 +18,7 @@ from nasmod.measures import Objective
 from nasmod.search import strategies
 from nasmod.search.strategies.evolution import Evolution, EvolutionSettings
 from nasmod.search.strategies.features import features
-from nasmod.search.strategies.graph_bo import GraphBo, GraphBoSettings, _at_the_end
+from nasmod.search.strategies.graph_bo import GraphBo, GraphBoSettings, at_the_end
 from nasmod.search.strategies.local import Local, LocalSettings
 from nasmod.search.strategies.optuna import Nsga2, Nsga2Settings
 from nasmod.space import Space, SpaceFile
@@ -275,7 +275,7 @@ def test_what_was_stopped_counts_what_it_would_have_reached(space):
         replace(one, state=state, score=curve[-1], curve=tuple({"validation_accuracy": value} for value in curve))
         for state, curve in zip(("finished", "stopped"), curves, strict=True)
     )
-    assert _at_the_end([ran_on, stopped]).tolist() == pytest.approx([0.5, 0.6])
+    assert at_the_end([ran_on, stopped]).tolist() == pytest.approx([0.5, 0.6])
 
 
 def test_features_do_not_depend_on_the_order_of_nodes_and_tell_wirings_apart():

@@ -64,7 +64,7 @@ class GraphBo:
         return found
 
     def _of_the_model(self, trained: Sequence[Record], known: set[str], count: int) -> list[Proposal]:
-        fitted_to = _window(trained)
+        fitted_to = window(trained)
         seen = [features(record.proposal.topology, record.proposal.settings) for record in fitted_to]
         with threadpool_limits(1, user_api="blas"):  # where workers have the cores, more take twice as long
             models = [GaussianProcess(seen, targets) for targets in self._targets(fitted_to)]
@@ -161,13 +161,13 @@ class GraphBo:
     def _targets(self, records: Sequence[Record]) -> list[Floats]:
         """What each record would have reached, larger is better; in mode ``pareto`` one row a direction."""
         if self.objective.mode == "combined":
-            return [_at_the_end(records)]
+            return [at_the_end(records)]
         rows = np.array([self.objective.values(record.measures) for record in records])
         signs = [1.0 if direction == "maximize" else -1.0 for direction in self.objective.directions.values()]
         return [sign * column for sign, column in zip(signs, rows.T, strict=True)]
 
 
-def _window(trained: Sequence[Record]) -> list[Record]:
+def window(trained: Sequence[Record]) -> list[Record]:
     """The best and the latest, in the order they were filed."""
     if len(trained) <= BEST + LATEST:
         return list(trained)
@@ -176,7 +176,7 @@ def _window(trained: Sequence[Record]) -> list[Record]:
     return [record for record in older if record.id in best] + list(latest)
 
 
-def _at_the_end(records: Sequence[Record]) -> Floats:
+def at_the_end(records: Sequence[Record]) -> Floats:
     """Scores; of what was stopped early, plus what those that ran on gained from that epoch to their end."""
     curves = [_accuracies(record) for record in records]
     ran_on = [curve for record, curve in zip(records, curves, strict=True) if record.state == "finished"]

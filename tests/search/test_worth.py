@@ -1,0 +1,50 @@
+"""Worth: what is estimated from neighbours, and which candidates become finalists by it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+
+from nasmod.measures import Objective
+from nasmod.search.worth import FEWEST, worth
+from nasmod.space import Space, SpaceFile
+from nasmod.study import Proposal, records
+from nasmod.testing.strategies import made_up
+
+OBJECTIVE = Objective(flops_budget=100_000)
+NOISE = 0.1
+
+
+def trained(count: int, seed: int) -> tuple[list, dict[int, float]]:
+    """Records of single noisy trainings, and what each topology scores in the mean: the wider in all the better."""
+    table = {"modules": {"min": 1, "max": 6}, "kinds": {"dense": {"width": [8, 16, 32]}}}
+    space = Space(SpaceFile.from_table(table), {"x": (64,)}, {"y": (10,)})
+    generator, noise = random.Random(seed), np.random.default_rng(seed).normal(0, NOISE, count)
+    found, true = [], {}
+    for number in range(count):
+        record = made_up(space, Proposal(*space.random(generator)), number, OBJECTIVE)
+        widths = [int(node.params["width"]) for node in record.proposal.topology.nodes if node.is_module]
+        true[record.id] = 0.6 + 0.3 * sum(widths) / (6 * 32)
+        found.append(replace(record, score=true[record.id] + float(noise[number])))
+    return found, true
+
+
+def test_finalists_by_worth_are_better_than_those_that_were_lucky_once():
+    by_worth, by_luck = [], []
+    for seed in range(5):
+        found, true = trained(100, seed)
+        for chosen, estimated in ((by_worth, worth(found)), (by_luck, None)):
+            finalists = records.finalists(found, OBJECTIVE, 3, estimated)
+            assert len(finalists) == 3
+            chosen += [true[record.id] for record in finalists]
+    assert np.mean(by_worth) > np.mean(by_luck) + 0.02
+
+
+def test_of_few_candidates_nothing_is_estimated():
+    found, _ = trained(FEWEST, 0)
+    assert worth(found[1:]) == {}
+    assert worth(found).keys() == {record.id for record in found}
+    first = records.finalists(found[1:], OBJECTIVE, 3, {})
+    assert [record.id for record in first] == [record.id for record in records.ranked(found[1:], OBJECTIVE)[:3]]

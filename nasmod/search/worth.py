@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from nasmod.search.strategies.features import features
 from nasmod.search.strategies.gaussian_process import GaussianProcess
-from nasmod.search.strategies.graph_bo import at_the_end, window
+from nasmod.search.strategies.surrogate import at_the_end, window
 from nasmod.study import TRAINED, Record
 
 FEWEST = 30  # trained candidates from which something is learned about their neighbours

@@ -18,9 +18,10 @@ from nasmod.measures import Objective
 from nasmod.search import strategies
 from nasmod.search.strategies.evolution import Evolution, EvolutionSettings
 from nasmod.search.strategies.features import features
-from nasmod.search.strategies.graph_bo import GraphBo, GraphBoSettings, at_the_end
+from nasmod.search.strategies.graph_bo import GraphBo, GraphBoSettings
 from nasmod.search.strategies.local import Local, LocalSettings
 from nasmod.search.strategies.optuna import Nsga2, Nsga2Settings
+from nasmod.search.strategies.surrogate import at_the_end
 from nasmod.space import Space, SpaceFile
 from nasmod.study import Proposal, Record, candidate_key, read
 from nasmod.study.definition import read_toml
@@ -235,6 +236,45 @@ def test_bayesian_optimisation_over_graphs_gives_many_workers_different_proposal
     assert len(set(keys)) == len(keys) >= 64
     again = GraphBo(GraphBoSettings(pool=120), space, random.Random(0), COMBINED).propose(records, 64)
     assert [candidate_key(proposal.topology, proposal.settings) for proposal in again] == keys
+
+
+@pytest.mark.parametrize("objective", [COMBINED, PARETO], ids=["combined", "pareto"])
+def test_bayesian_optimisation_over_graphs_does_not_edit_one_topology_alone(space, objective):
+    """The best topology was trained with many settings; they are not all of the eight parents."""
+    records = searched(space, "graph_bo", objective, 20, initial=20)
+    trained = [record for record in records if record.score is not None]
+    best = replace(trained[0], score=0.99, measures={"skill": 0.99, "modularity": 0.9, "flops": 10.0})
+    generator = random.Random(0)
+    for number in range(12):
+        proposal = replace(best.proposal, settings=space.random(generator)[1])
+        records.append(replace(best, id=100 + number, key=f"settings {number}", proposal=proposal))
+    trained = [record for record in records if record.score is not None]
+    strategy = GraphBo(GraphBoSettings(), space, random.Random(0), objective)
+    means = np.array([[record.score] * (1 if objective is COMBINED else 3) for record in trained])
+    parents = strategy._parents(trained, means)
+    assert len(parents) == len({parent.proposal.topology.key for parent in parents}) == 8
+    assert parents[0].proposal.topology.key == best.proposal.topology.key
+
+
+def test_bayesian_optimisation_over_graphs_does_not_train_a_topology_again_with_nearly_the_same_settings(space):
+    """One topology that is far ahead was trained with fifteen settings close together, and nearly nothing else was."""
+    records = searched(space, "graph_bo", COMBINED, 20, initial=20)
+    best = next(record for record in records if record.score is not None)
+    known = []
+    for number in range(15):
+        settings = {**best.proposal.settings, "learning_rate": 4e-3 * 1.01**number, "label_smoothing": 0.0}
+        proposal = replace(best.proposal, settings=settings)
+        score = 0.95 + 0.001 * (number % 3)
+        known.append(replace(best, id=100 + number, key=f"settings {number}", proposal=proposal, score=score))
+    again = 0
+    for seed in range(20):
+        found = GraphBo(GraphBoSettings(), space, random.Random(seed), COMBINED).propose([*records, *known], 1)[0]
+        again += (
+            found.topology.key == best.proposal.topology.key
+            and found.settings["label_smoothing"] == 0.0
+            and 3.9e-3 < found.settings["learning_rate"] < 4.7e-3
+        )
+    assert again == 0
 
 
 def test_bayesian_optimisation_over_graphs_finds_more_of_a_front_than_random_draws():

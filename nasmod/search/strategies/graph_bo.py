@@ -10,8 +10,6 @@ posterior means stand for what is known).
 
 from __future__ import annotations
 
-import functools
-import heapq
 import itertools
 import random
 from collections.abc import Iterator, Sequence
@@ -22,20 +20,20 @@ from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from nasmod.errors import SpaceError
-from nasmod.measures.front import nondominated_ranks
+from nasmod.measures.front import ranks_of
 from nasmod.measures.objective import Objective
 from nasmod.search.strategies.features import features
 from nasmod.search.strategies.gaussian_process import Floats, GaussianProcess, Posterior
 from nasmod.search.strategies.hypervolume import hypervolume_gains
 from nasmod.search.strategies.random import draw
 from nasmod.search.strategies.strategy import StrategySettings
+from nasmod.search.strategies.surrogate import at_the_end, window
 from nasmod.space import Space
 from nasmod.study import TRAINED, Proposal, Record, candidate_key
 
 CROSSED = 0.25  # share of the edits that get the training settings of another of the best
 RECOMBINED = 0.25  # as a share of the pool: trained topologies with training settings of the best
 SAMPLES = 16  # of the posterior, over which a gain of hypervolume is averaged
-BEST, LATEST = 150, 150  # records that the process is fitted to
 
 
 class GraphBoSettings(StrategySettings):
@@ -84,16 +82,14 @@ class GraphBo:
         return [pool[index] for index in chosen]
 
     def _parents(self, records: Sequence[Record], means: Floats) -> list[Record]:
-        """The records whose edits are looked at, each of another topology.
+        """The records of which edits are looked at, each of another topology.
 
         The best of one score; of several directions, those at random that no other is expected to beat.
         """
         if means.shape[1] == 1:
             order = np.argsort(-means[:, 0], kind="stable").tolist()
         else:
-            names = [str(number) for number in range(means.shape[1])]
-            rows = [dict(zip(names, row, strict=True)) for row in means.tolist()]
-            ranks = nondominated_ranks(rows, dict.fromkeys(names, "maximize"))
+            ranks = ranks_of(means)
             order = sorted(self.generator.sample(range(len(means)), len(means)), key=lambda index: ranks[index])
         found: dict[str, Record] = {}
         for index in order:
@@ -105,23 +101,21 @@ class GraphBo:
     ) -> Floats:
         """How promising each of a pool is, one row for each proposal that is wanted."""
         if len(models) == 1:
-            found = pool[0].samples(count, self.generator)
-        else:
-            drawn = [
-                model.targets(one.samples(SAMPLES * count, self.generator))
-                for model, one in zip(models, pool, strict=True)
-            ]
-            known = [model.targets(column) for model, column in zip(models, means.T, strict=True)]
-            gained = hypervolume_gains(np.stack(drawn, axis=-1), np.stack(known, axis=-1), self.generator)
-            found = gained.reshape(count, SAMPLES, -1).mean(1)
+            return pool[0].samples(count, self.generator)
+        drawn = [
+            model.targets(one.samples(SAMPLES * count, self.generator)) for model, one in zip(models, pool, strict=True)
+        ]
+        known = [model.targets(column) for model, column in zip(models, means.T, strict=True)]
+        gained = hypervolume_gains(np.stack(drawn, axis=-1), np.stack(known, axis=-1), self.generator)
+        found: Floats = gained.reshape(count, SAMPLES, -1).mean(1)
         return found
 
     def _is_told(
         self, trained: Sequence[Record], pool: Sequence[Proposal], posteriors: Sequence[Posterior]
     ) -> NDArray[np.bool_]:
-        """Which of a pool only repeat a trained topology, with settings of which one more training would tell little.
+        """Which of a pool are trained topologies again, with settings so near that another training would tell little.
 
-        Without this a third to a half of the proposals would be the best topology again, its settings changed a little.
+        Without this a third of the proposals or more would be such (Fashion-MNIST, `benchmarks/LOG.md`).
         """
         topologies = {record.proposal.topology.key for record in trained}
         is_trained = np.array([proposal.topology.key in topologies for proposal in pool])
@@ -165,34 +159,3 @@ class GraphBo:
         rows = np.array([self.objective.values(record.measures) for record in records])
         signs = [1.0 if direction == "maximize" else -1.0 for direction in self.objective.directions.values()]
         return [sign * column for sign, column in zip(signs, rows.T, strict=True)]
-
-
-def window(trained: Sequence[Record]) -> list[Record]:
-    """The best and the latest, in the order they were filed."""
-    if len(trained) <= BEST + LATEST:
-        return list(trained)
-    older, latest = trained[:-LATEST], trained[-LATEST:]
-    best = {record.id for record in heapq.nlargest(BEST, older, key=lambda record: record.score or 0.0)}
-    return [record for record in older if record.id in best] + list(latest)
-
-
-def at_the_end(records: Sequence[Record]) -> Floats:
-    """Scores; of what was stopped early, plus what those that ran on gained from that epoch to their end."""
-    curves = [_accuracies(record) for record in records]
-    ran_on = [curve for record, curve in zip(records, curves, strict=True) if record.state == "finished"]
-
-    @functools.cache
-    def gained_after(epochs: int) -> float:
-        gained = [curve[-1] - curve[epochs - 1] for curve in ran_on if len(curve) > epochs > 0]
-        return float(np.median(gained)) if gained else 0.0
-
-    return np.array(
-        [
-            (record.score or 0.0) + (gained_after(len(curve)) if record.state != "finished" else 0.0)
-            for record, curve in zip(records, curves, strict=True)
-        ]
-    )
-
-
-def _accuracies(record: Record) -> list[float]:
-    return [point["validation_accuracy"] for point in record.curve if "validation_accuracy" in point]

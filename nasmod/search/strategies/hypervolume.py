@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 
+from nasmod.measures.front import ranks_of
 from nasmod.search.strategies.gaussian_process import Floats
 
 DRAWN = 1024  # points of the box; those that nothing known dominates are what can be gained
@@ -22,17 +23,10 @@ def hypervolume_gains(points: Floats, known: Floats, generator: random.Random) -
     >>> hypervolume_gains(np.array([[dominated, better]]), np.array([[1.0, 1.0]]), random.Random(0)).round(1)
     array([[0., 1.]])
     """
-    front = _front(known)
+    front = known[ranks_of(known) == 0]
     worst, best = front.min(0), np.maximum(front.max(0), points.max((0, 1)))
     lowest = worst - MARGIN * (best - worst)
     drawn = np.random.default_rng(generator.getrandbits(64)).uniform(lowest, best, (DRAWN, len(lowest)))
     free = drawn[~(front[:, None] >= drawn).all(2).any(0)]
     gained = [(sample[:, None] >= free).all(2).sum(1) for sample in points]  # one by one: all at once takes much memory
     return np.array(gained) / DRAWN
-
-
-def _front(rows: Floats) -> Floats:
-    """Those that no other dominates."""
-    beats = (rows[:, None] >= rows).all(2) & (rows[:, None] > rows).any(2)
-    found: Floats = rows[~beats.any(0)]
-    return found

@@ -1,0 +1,45 @@
+"""What a surrogate is fitted to: which records, and what each of them would have reached."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+from collections.abc import Sequence
+
+import numpy as np
+
+from nasmod.search.strategies.gaussian_process import Floats
+from nasmod.study import Record
+
+BEST, LATEST = 150, 150  # records that are fitted to: the cost grows with the cube of their number
+
+
+def window(trained: Sequence[Record]) -> list[Record]:
+    """The best and the latest, in the order they were filed."""
+    if len(trained) <= BEST + LATEST:
+        return list(trained)
+    older, latest = trained[:-LATEST], trained[-LATEST:]
+    best = {record.id for record in heapq.nlargest(BEST, older, key=lambda record: record.score or 0.0)}
+    return [record for record in older if record.id in best] + list(latest)
+
+
+def at_the_end(records: Sequence[Record]) -> Floats:
+    """Scores; of what was stopped early, plus what those that ran on gained from that epoch to their end."""
+    curves = [_accuracies(record) for record in records]
+    ran_on = [curve for record, curve in zip(records, curves, strict=True) if record.state == "finished"]
+
+    @functools.cache
+    def gained_after(epochs: int) -> float:
+        gained = [curve[-1] - curve[epochs - 1] for curve in ran_on if len(curve) > epochs > 0]
+        return float(np.median(gained)) if gained else 0.0
+
+    return np.array(
+        [
+            (record.score or 0.0) + (gained_after(len(curve)) if record.state != "finished" else 0.0)
+            for record, curve in zip(records, curves, strict=True)
+        ]
+    )
+
+
+def _accuracies(record: Record) -> list[float]:
+    return [point["validation_accuracy"] for point in record.curve if "validation_accuracy" in point]

@@ -18,6 +18,7 @@ from nasmod.measures import Objective
 from nasmod.search import strategies
 from nasmod.search.strategies.evolution import Evolution, EvolutionSettings
 from nasmod.search.strategies.features import features
+from nasmod.search.strategies.gaussian_process import GaussianProcess
 from nasmod.search.strategies.graph_bo import GraphBo, GraphBoSettings
 from nasmod.search.strategies.local import Local, LocalSettings
 from nasmod.search.strategies.optuna import Nsga2, Nsga2Settings
@@ -256,25 +257,25 @@ def test_bayesian_optimisation_over_graphs_does_not_edit_one_topology_alone(spac
     assert parents[0].proposal.topology.key == best.proposal.topology.key
 
 
-def test_bayesian_optimisation_over_graphs_does_not_train_a_topology_again_with_nearly_the_same_settings(space):
-    """One topology that is far ahead was trained with fifteen settings close together, and nearly nothing else was."""
-    records = searched(space, "graph_bo", COMBINED, 20, initial=20)
-    best = next(record for record in records if record.score is not None)
-    known = []
+def test_bayesian_optimisation_over_graphs_puts_last_what_another_training_would_hardly_tell(space):
+    """A topology trained fifteen times with settings close together: those once more, others, and another topology."""
+    near = {"learning_rate": 4e-3, "label_smoothing": 0.0}
+    records = [record for record in searched(space, "graph_bo", COMBINED, 40, initial=40) if record.score is not None]
+    missed = [abs(math.log(record.proposal.settings["learning_rate"] / 4e-3)) for record in records]
+    records = [replace(record, score=0.9 - 0.3 * far) for record, far in zip(records, missed, strict=True)]
+    best = records[0]
     for number in range(15):
-        settings = {**best.proposal.settings, "learning_rate": 4e-3 * 1.01**number, "label_smoothing": 0.0}
-        proposal = replace(best.proposal, settings=settings)
-        score = 0.95 + 0.001 * (number % 3)
-        known.append(replace(best, id=100 + number, key=f"settings {number}", proposal=proposal, score=score))
-    again = 0
-    for seed in range(20):
-        found = GraphBo(GraphBoSettings(), space, random.Random(seed), COMBINED).propose([*records, *known], 1)[0]
-        again += (
-            found.topology.key == best.proposal.topology.key
-            and found.settings["label_smoothing"] == 0.0
-            and 3.9e-3 < found.settings["learning_rate"] < 4.7e-3
-        )
-    assert again == 0
+        proposal = replace(best.proposal, settings={**near, "learning_rate": 4e-3 * 1.01**number})
+        records.append(replace(best, id=100 + number, proposal=proposal, score=0.95 + 0.001 * (number % 3)))
+    pool = [
+        replace(best.proposal, settings={**near, "learning_rate": 4.1e-3}),
+        replace(best.proposal, settings={"learning_rate": 2e-2, "label_smoothing": 0.1}),
+        Proposal(*space.random(random.Random(99))),
+    ]
+    strategy = GraphBo(GraphBoSettings(), space, random.Random(0), COMBINED)
+    model = GaussianProcess([features(r.proposal.topology, r.proposal.settings) for r in records], at_the_end(records))
+    posterior = model.posterior([features(proposal.topology, proposal.settings) for proposal in pool])
+    assert strategy._is_told(records, pool, [posterior]).tolist() == [True, False, False]
 
 
 def test_bayesian_optimisation_over_graphs_finds_more_of_a_front_than_random_draws():

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 
 from nasmod.measures.objective import Direction, Objective
 
@@ -89,7 +90,8 @@ def nondominated_ranks(
     >>> nondominated_ranks([{"a": 1.0}, {"a": 2.0}, {"a": 3.0}], {"a": "maximize"}, [error] * 3)
     [1, 0, 0]
     """
-    found: list[int] = ranks_of(_matrix(rows, directions), _errors(rows, directions, standard_errors)).tolist()
+    errors = None if standard_errors is None else _errors(rows, directions, standard_errors)
+    found: list[int] = ranks_of(_matrix(rows, directions), errors).tolist()
     return found
 
 
@@ -100,12 +102,13 @@ def ranks_of(values: NDArray[np.float64], errors: NDArray[np.float64] | None = N
     [0, 0, 1]
     """
     dominated_by = _dominated_by(values, np.zeros_like(values) if errors is None else errors)
+    if errors is not None:  # without errors domination is transitive: there are no rings
+        _, ring = connected_components(dominated_by, connection="strong")
+        dominated_by &= ring[:, None] != ring[None, :]
     ranks = np.full(len(values), -1)
     rank = 0
     while (left := ranks < 0).any():
-        beaten = dominated_by[:, left].any(axis=1)
-        found = left & ~beaten
-        ranks[found if found.any() else left] = rank
+        ranks[left & ~dominated_by[:, left].any(axis=1)] = rank
         rank += 1
     return ranks
 
@@ -142,10 +145,9 @@ def _matrix(rows: Sequence[Row], directions: Mapping[str, Direction]) -> NDArray
 
 
 def _errors(
-    rows: Sequence[Row], directions: Mapping[str, Direction], standard_errors: Sequence[Row] | None
+    rows: Sequence[Row], directions: Mapping[str, Direction], standard_errors: Sequence[Row]
 ) -> NDArray[np.float64]:
-    given = standard_errors if standard_errors is not None else [{}] * len(rows)
-    errors = np.array([[row.get(name, 0.0) for name in directions] for row in given], dtype=np.float64)
+    errors = np.array([[row.get(name, 0.0) for name in directions] for row in standard_errors], dtype=np.float64)
     return np.nan_to_num(errors.reshape(len(rows), len(directions)), posinf=0.0, neginf=0.0)
 
 

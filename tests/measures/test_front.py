@@ -83,10 +83,25 @@ def test_a_standard_error_that_is_not_finite_counts_zero(undefined: float) -> No
 
 
 def test_rows_that_dominate_each_other_in_a_ring_share_a_rank() -> None:
-    # each step loses less than one standard error (1.0) where another gains more: 0 > 1 > 2 > 3 > 0
-    rows = [{"a": 1.2, "c": 0.6}, {"a": 0.0, "c": 1.2}, {"a": 0.4, "c": 0.0}, {"a": 0.8, "c": 0.3}]
-    ranks = nondominated_ranks(rows, DIRECTIONS, [{"a": 0.7, "c": 0.7}] * 4)
-    assert min(ranks) == 0
+    # each loses .6 to the one before it in two directions, which is within .7, one standard error of a difference
+    ring = [(1.2, 0.6, 0.0), (0.0, 1.2, 0.6), (0.6, 0.0, 1.2)]
+    beaten = (-5.0, -5.0, -5.0)
+    rows = [dict(zip("xyz", values, strict=True)) for values in (*ring, beaten)]
+    errors = [dict.fromkeys("xyz", 0.5)] * 4
+    assert nondominated_ranks(rows, dict.fromkeys("xyz", "maximize"), errors) == [0, 0, 0, 1]
+
+
+def test_what_is_useful_is_judged_against_the_reference_skill_where_one_is_given() -> None:
+    rows = [{"skill": 0.9, "flops": 10.0}, {"skill": 0.4, "flops": 1.0}]
+    objective = Objective(flops_budget=100, directions={"skill": "maximize", "flops": "minimize"})
+    assert front_of(rows, objective) == [0]
+    assert front_of(rows, objective, reference_skill=0.7) == [0, 1]
+
+
+def test_crowding_does_not_depend_on_the_unit() -> None:
+    values = [0.0, 1.0, 4.0, 6.0]
+    ones, thousandths = ([{"a": value * unit} for value in values] for unit in (1.0, 1e-3))
+    assert crowding(ones, {"a": "maximize"}) == pytest.approx(crowding(thousandths, {"a": "maximize"}))
 
 
 @given(tables)

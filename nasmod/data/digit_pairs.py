@@ -13,6 +13,7 @@ from pydantic import Field
 
 from nasmod.data.assemble import assemble
 from nasmod.data.dataset import Array, Dataset, DataSettings, Split
+from nasmod.data.digits import images_and_classes
 from nasmod.data.splits import split_indices
 
 INPUT_NAMES = "abcdefgh"
@@ -42,19 +43,16 @@ def load(settings: DigitPairsSettings) -> Dataset:
     >>> found.inputs, dict(found.outputs), [len(found.split(name)) for name in ("train", "validation", "test")]
     ({'a': (1, 8, 8), 'b': (1, 8, 8)}, {'y': 2}, [8000, 2000, 2000])
     """
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = bunch.images.astype(np.uint8)[:, None]  # (N, 1, 8, 8), values 0 to 16
+    images, digits = images_and_classes()
     names = INPUT_NAMES[: settings.digits]
-    parts = split_indices(len(images), settings.validation, settings.test, settings.seed, bunch.target)
+    parts = split_indices(len(images), settings.validation, settings.test, settings.seed, digits)
     shares = (1 - settings.validation - settings.test, settings.validation, settings.test)
     generator = np.random.RandomState(settings.seed)  # numpy's frozen legacy generator: the same for ever
     splits = []
     for part, share in zip(parts, shares, strict=True):
         rows = part[generator.randint(len(part), size=(round(settings.examples * share), settings.digits))]
         inputs = {name: images[rows[:, place]] for place, name in enumerate(names)}
-        splits.append(Split(inputs, answers(settings.task, bunch.target[rows])))
+        splits.append(Split(inputs, answers(settings.task, digits[rows])))
     train, validation, test = splits
     outputs = {"xor": 2, "both": 2, "sum": 9 * settings.digits + 1, "pair": 10}
     classes = dict.fromkeys(train.targets, outputs[settings.task])

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
 
 from nasmod.measures.objective import Direction, Objective
 
@@ -103,6 +102,8 @@ def ranks_of(values: NDArray[np.float64], errors: NDArray[np.float64] | None = N
     """
     dominated_by = _dominated_by(values, np.zeros_like(values) if errors is None else errors)
     if errors is not None:  # without errors domination is transitive: there are no rings
+        from scipy.sparse.csgraph import connected_components  # half a second, which every worker would pay
+
         _, ring = connected_components(dominated_by, connection="strong")
         dominated_by &= ring[:, None] != ring[None, :]
     ranks = np.full(len(values), -1)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 from sqlalchemy import Connection, select
 
+from nasmod.measures.ranks import average_ranks
 from nasmod.study import processes
 from nasmod.study.processes import Seen
 from nasmod.study.record import TRAINED, RungResult
@@ -101,7 +101,7 @@ def agreements(stored: StoredStudy) -> list[Agreement]:
 
 def _spearman(pairs: Sequence[tuple[float, float]]) -> float | None:
     """None where all are equal on one side."""
-    first, second = (rankdata(side) for side in zip(*pairs, strict=True))
+    first, second = (average_ranks(side) for side in zip(*pairs, strict=True))
     if first.std() == 0 or second.std() == 0:
         return None
     return float(np.corrcoef(first, second)[0, 1])

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from nasmod import registry
 from nasmod.data import Dataset, DataSettings, Split, assemble, dataset_settings, load_dataset
+from nasmod.data.digits import images_and_classes
 from nasmod.data.fashion_mnist import FOLDER
 from nasmod.errors import DataError, NasmodError, PluginError, StudyError, UnknownNameError
 
@@ -37,6 +38,16 @@ def write_images(folder: Path, prefix: str = "", suffix: str = "", first_label: 
         write_idx(folder / f"{prefix}{part}-images-idx3-ubyte{suffix}", images)
         write_idx(folder / f"{prefix}{part}-labels-idx1-ubyte{suffix}", labels)
     return folder
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+
+    theirs = load_digits()
+    images, classes = images_and_classes()
+    np.testing.assert_array_equal(images[:, 0], theirs.images)
+    np.testing.assert_array_equal(classes, theirs.target)
+    assert (images.dtype, classes.dtype) == (np.uint8, theirs.target.dtype)
 
 
 def test_digits_are_raw_images_split_by_class() -> None:

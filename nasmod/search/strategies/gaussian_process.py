@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
+from nasmod.measures.ranks import average_ranks
 from nasmod.search.strategies.features import LABEL, SETTING, Features
 
 Floats = NDArray[np.float64]
@@ -71,7 +71,7 @@ class GaussianProcess:
         tables = self._tables(seen)
         self._scales = [(table.mean(0), table.std(0) + 1e-9) for table in tables[1:]]
         self._fitted_to = self._vectors(tables)
-        self._scores: Floats = ndtri((rankdata(targets) - 0.5) / len(seen))
+        self._scores: Floats = ndtri((average_ranks(targets) - 0.5) / len(seen))
         self._known = np.sort(self._scores), np.sort(np.asarray(targets, dtype=np.float64))
         parts = _similarities(self._fitted_to, self._fitted_to)
         first, *others = SETTING_SHARES if self._columns[2] else (0.0,)

@@ -273,7 +273,9 @@ def arrays(folder: Path, kind: str) -> tuple[Path, str]:
     return path, "dense"
 
 
-@pytest.mark.parametrize("kind", ["images", "table", "regression"])
+@pytest.mark.parametrize(
+    "kind", ["table", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("images", "regression"))]
+)
 def test_new_writes_a_study_that_can_be_started(run: Run, tmp_path: Path, kind: str) -> None:
     from nasmod.search import feasibility
     from nasmod.search.context import bring_to_life

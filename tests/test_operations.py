@@ -232,7 +232,7 @@ def test_a_study_is_deleted_only_when_that_is_meant(run: Run, own_copy: Path, mo
     assert studies() == []
 
 
-@pytest.mark.parametrize("answer", ["y", "n"])
+@pytest.mark.parametrize("answer", ["y", pytest.param("n", marks=pytest.mark.slow)])
 def test_on_a_terminal_it_asks(own_copy: Path, answer: str) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

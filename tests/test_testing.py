@@ -72,12 +72,14 @@ def ended(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_sound_plugin_passes(tmp_path: Path) -> None:
     said = ended(tmp_path, SOUND)
     assert said.returncode == 0, said.stdout + said.stderr
     assert " passed" in said.stdout
 
 
+@pytest.mark.slow
 def test_the_kind_in_the_readme_passes_as_the_readme_says(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     (kind,) = [block for block in blocks if 'nasmod.register("kind", "glu"' in block]

@@ -224,7 +224,7 @@ def test_several_inputs_and_a_users_kind_export_into_an_empty_directory(tmp_path
     [
         ("outside", "does not run without nasmod: NameError: name 'WaveNetwork' is not defined"),
         ("cheating", "does not run without nasmod: ImportError: an exported model must not need nasmod"),
-        ("random", "differs from the trained network by"),
+        pytest.param("random", "differs from the trained network by", marks=pytest.mark.slow),
     ],
 )
 def test_what_cannot_be_proved_leaves_nothing_behind(

@@ -88,6 +88,7 @@ def check(found: dict[str, float], stored: dict[str, tuple[float, float]], name:
         assert abs(found[column] - mean) <= least + 4 * spread, (name, column)
 
 
+@pytest.mark.slow
 def test_a_part_of_the_table_made_again(tables: dict[str, Table], digits: Dataset, fixtures: ModuleType) -> None:
     setting = fixtures.SETTINGS["digits"]
     topologies = fixtures.topologies(setting, seed=7)  # a seed the table was not made with

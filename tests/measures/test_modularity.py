@@ -65,7 +65,7 @@ def check_truth_leads(task: str, digits: int = 2, kind: str = "dense", epochs: i
         assert score(trained(task, name, digits, kind, epochs), dataset) <= truth - 0.3, name
 
 
-@pytest.mark.parametrize("task", ["xor", "sum"])
+@pytest.mark.parametrize("task", ["xor", pytest.param("sum", marks=pytest.mark.slow)])
 def test_the_true_decomposition_scores_above_every_other_wiring(task: str) -> None:
     check_truth_leads(task)
 

@@ -146,8 +146,8 @@ def test_an_early_stop_is_stored_with_its_reason_and_the_measures_of_its_rung(ma
     [
         ("raises", "ValueError: this kind is broken"),
         ("exits", "SystemExit: 0"),
-        ("nan", "The loss is not finite"),
-        ("memory", "memory"),
+        pytest.param("nan", "The loss is not finite", marks=pytest.mark.slow),
+        pytest.param("memory", "memory", marks=pytest.mark.slow),
     ],
 )
 def test_a_kind_that_fails_fails_its_candidate_with_the_reason(make_study, start, tmp_path, fault, reason):

@@ -152,6 +152,7 @@ class Heads:
         return (params.width,)
 
 
+@pytest.mark.slow
 def test_parameters_that_a_kind_refuses_together_are_a_candidates_failure(make_study, monkeypatch, tmp_path):
     entry = registry.Entry("kind", "heads", Heads, Dependent)
     monkeypatch.setitem(registry._entries, ("kind", "heads"), entry)

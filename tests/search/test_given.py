@@ -36,6 +36,7 @@ def study(small_study: Path, tmp_path: Path) -> SearchStudy:
     return nasmod.load("small", storage=tmp_path / "small.db")
 
 
+@pytest.mark.slow
 def test_what_is_enqueued_is_trained_by_whoever_searches(study: SearchStudy, tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text(chain(16, 8).to_json())
     first, second = study.enqueue(tmp_path / "mine.json", chain(32))

@@ -194,7 +194,14 @@ def test_a_worker_of_a_file_that_is_not_there_says_so_at_once(begin):
         worker.watch(more_to_do=True)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, "its supervisor is gone"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "its supervisor is gone",
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_a_worker_waits_for_a_server_that_is_away_until_it_is_asked_to_end(tmp_path, how):
     orders = Orders("", "postgresql+psycopg://me@127.0.0.1:9/x", "none", "cpu", 1, 1.0)
     worker = LocalWorker(orders, tmp_path / "log", lambda name, how: 0)
@@ -268,6 +275,7 @@ def test_workers_per_device_is_an_amount_that_the_study_keeps(make_study, start,
     assert devices("auto", again.workers_per_device) == ["cuda:2", "cuda:3"] * 3
 
 
+@pytest.mark.slow
 def test_the_registry_names_the_device_as_the_machine_does(make_study, start, two_gpus, tmp_path):
     stored, _ = start(make_study())
     place = start_workers(stored, 1, 0.5, tmp_path / "logs")

@@ -501,7 +501,8 @@ def test_files_in_the_database_cost_no_statement_more(tmp_path: Path) -> None:
 KILLED = ["report at a rung, with a checkpoint", "finish", "hand back", "pause", "sweep a second attempt"]
 
 
-@pytest.mark.parametrize("operation", [KILLED[0], *(pytest.param(one, marks=pytest.mark.slow) for one in KILLED[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", KILLED)
 def test_a_kill_at_any_statement_loses_no_file_and_the_next_sweep_removes_orphans(
     tmp_path: Path, operation: str
 ) -> None:

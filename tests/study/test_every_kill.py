@@ -21,6 +21,11 @@ from tests.study.places import Places, cut, opened
 
 ROOT = Path(__file__).parents[2]
 BEATS = frozenset({"beat", "controller_beat"})  # a sign of life more is harmless
+QUICK = {"propose", "claim what is new", "report at a rung, with a checkpoint", "finish", "pause", "promote", "sweep"}
+EACH = [
+    pytest.param(operation, marks=() if operation in QUICK else pytest.mark.slow, id=operation)
+    for operation in OPERATIONS
+]
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -87,7 +92,7 @@ def unharmed(places: Places, template: str, operation: str) -> tuple[Any, Any, A
     return before, after, result
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", EACH)
 def test_a_kill_after_every_statement_leaves_all_or_nothing_and_is_recovered(places, filled, kill, operation):
     template = arranged(places, filled, operation)
     before, after, _ = unharmed(places, template, operation)
@@ -154,7 +159,7 @@ def lose(database: Database, point: int) -> Iterator[int]:
     return points
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", EACH)
 def test_a_connection_lost_at_any_moment_leaves_the_operation_done_exactly_once(places, filled, operation):
     """Before each statement's answer, before COMMIT, and after COMMIT before its acknowledgement."""
     template = arranged(places, filled, operation)

@@ -112,6 +112,7 @@ def test_an_upgraded_study_goes_on(old: Path):
     stored.database.close()
 
 
+@pytest.mark.slow
 def test_a_study_of_another_definition_can_be_looked_at_and_is_joined_by_nothing(old: Path, tmp_path: Path):
     """Its `modularity` is what `parallelism` is now: results of both would not compare."""
     study = nasmod.load("small", storage=old)

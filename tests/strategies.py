@@ -39,7 +39,10 @@ def topologies(
         sources = draw(st.sets(st.sampled_from(live), min_size=1))
         if number == 0 and not dead:
             sources |= set(range(inputs, last)) - {source for node in nodes for source in node.inputs}
-        nodes.append(Node("output", tuple(sorted(sources)), {"name": f"y{number}"}))
+        merge = draw(st.sampled_from(["", "sum", "gated"])) if len(sources) > 1 else ""
+        nodes.append(
+            Node("output", tuple(sorted(sources)), {"name": f"y{number}", **({"merge": merge} if merge else {})})
+        )
     return Topology(tuple(nodes))
 
 

@@ -84,12 +84,11 @@ def plan(topology: Topology, inputs: Mapping[str, Shape], outputs: Mapping[str, 
             steps.append(Step(name, node, (), (), "single", shape, shape))
             continue
         sources = [steps[source].shape for source in node.inputs]
+        merge = _merge(node)
         if node.kind == "output":
-            merge = "concat" if len(sources) > 1 else "single"
-            adapters, merged = adapt(sources, accepts=(1,), merge="concat")
+            adapters, merged = adapt(sources, accepts=(1,), merge=merge)
             shape = tuple(outputs[str(node.params["name"])])
         else:
-            merge = _merge(node)
             adapters, merged = adapt(sources, kind(node.kind).accepts, merge)
             shape = kind(node.kind).output_shape(merged, check_params(node.kind, node.params))
         steps.append(Step(name, node, node.inputs, adapters, merge, merged, shape))

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from random import Random
 
 from nasmod.errors import SpaceError, unknown
+from nasmod.space.cells import Layout, lay_out
 from nasmod.space.distributions import Choice, Distribution
 from nasmod.space.members import Members
 from nasmod.space.searched_kind import NONE
+from nasmod.space.slot import Slot
 from nasmod.space.space import Settings, Space
 from nasmod.space.wiring import Edge, Wiring
 from nasmod.topology import Parameter, Topology
@@ -23,12 +26,34 @@ MOST_PLACEMENTS = 1000  # of a topology on a symmetric blueprint, from which the
 
 
 class Blueprint(Space):
-    """The space of a file with ``edges = "fixed"``. Its slots are the places, in the order in which they are named."""
+    """The space of a file with ``edges = "fixed"``. Its slots are the places, in the order in which they are named.
+
+    Places that are alike have one and the same filling: the first of them has the parameters.
+    """
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The places, and what they and the outputs read."""
+        return lay_out(self.file.wiring, self.inputs, self.outputs)
 
     @property
     def places(self) -> tuple[str, ...]:
         """Names of the places, in order."""
-        return tuple(self.file.wiring.places)
+        return tuple(self.layout.places)
+
+    @cached_property
+    def first_alike(self) -> tuple[int, ...]:
+        """For each place the first one that is filled the same, often itself."""
+        first: dict[str, int] = {}
+        for slot, (place, section) in enumerate(self.layout.places.items()):
+            if section.like is not None and section.like not in first:
+                raise SpaceError(_in_place(place, unknown("place named before", section.like, first)))
+            first[place] = slot if section.like is None else first[section.like]
+        return tuple(first.values())
+
+    @property
+    def slots(self) -> Sequence[int]:
+        return [slot for slot, first in enumerate(self.first_alike) if slot == first]
 
     def _check(self) -> None:
         whole = self.wiring.live(range(self.max_modules))
@@ -41,13 +66,14 @@ class Blueprint(Space):
 
     def decode(self, values: Mapping[str, Parameter]) -> tuple[Topology, Settings]:
         values = {**self._defaults, **values}
-        kinds = {slot: str(values[f"kind_{slot}"]) for slot in range(self.max_modules)}
+        kinds = {slot: str(values[f"kind_{slot}"]) for slot in self.slots}
         for slot in [slot for slot, kind in kinds.items() if kind == NONE]:
             if self._is_whole(self._filled(kinds)):
                 break
             kinds[slot] = next(str(kind) for kind in self._kinds_of(slot).options if kind != NONE)
-        filled = self._filled(kinds)
-        slots = {slot: self._slot(slot, kinds[slot], values) for slot in filled}
+        firsts = {slot: self.first_alike[slot] for slot in self._filled(kinds)}
+        filled = list(firsts)
+        slots = {slot: self._slot(first, kinds[first], values) for slot, first in firsts.items()}
         return self.assemble(slots, self.wiring.wired(filled, {})), self._settings_of(values)
 
     def random(self, generator: Random) -> tuple[Topology, Settings]:
@@ -56,10 +82,10 @@ class Blueprint(Space):
 
     def topologies(self, limit: int) -> list[Topology] | None:
         """Every distinct topology, or None if more than `limit` fillings of the places would have to be looked at."""
-        if math.prod(self._count(slot) for slot in range(self.max_modules)) > limit:
+        if math.prod(self._count(slot) for slot in self.slots) > limit:
             return None
         found: dict[str, Topology] = {}
-        for choice in itertools.product(*(list(self._fillings(slot)) for slot in range(self.max_modules))):
+        for choice in itertools.product(*(list(self._fillings(slot)) for slot in self.slots)):
             topology, _ = self.decode({name: value for filling in choice for name, value in filling.items()})
             found.setdefault(topology.key, topology)
         return list(found.values())
@@ -78,7 +104,7 @@ class Blueprint(Space):
                     yield {f"kind_{slot}": kind, f"merge_{slot}": merge, **dict(zip(names, values, strict=True))}
 
     def _merges(self, slot: int) -> tuple[str, ...]:
-        return self.merges if self.wiring.reads_several(slot) else self.merges[:1]
+        return self.merges if self._reads_several(slot) else self.merges[:1]
 
     def _searched(self, kind: Parameter) -> list[Distribution]:
         return list(self.kinds[str(kind)].searched.values()) if kind != NONE else []
@@ -92,7 +118,7 @@ class Blueprint(Space):
     def _edges(self) -> Iterator[Edge]:
         """Those of the file; raises `SpaceError` for a name that is neither an input nor a place named before."""
         known: dict[str, int | str] = {name: name for name in self.inputs}
-        for slot, (place, section) in enumerate(self.file.wiring.places.items()):
+        for slot, (place, section) in enumerate(self.layout.places.items()):
             if place in self.inputs:
                 raise SpaceError(f"Search space, wiring.places: '{place}' is the name of an input; rename the place.")
             for name in section.reads:
@@ -105,23 +131,27 @@ class Blueprint(Space):
             if section.kinds == (NONE,):
                 raise SpaceError(_in_place(place, "a place that is always empty is none."))
             known[place] = slot
-        if self.file.wiring.outputs.keys() != self.outputs.keys():
+        if self.layout.outputs.keys() != self.outputs.keys():
             raise SpaceError(
                 f"Search space, wiring.outputs: the outputs of the data are {', '.join(self.outputs)}, "
-                f"not {', '.join(self.file.wiring.outputs)}."
+                f"not {', '.join(self.layout.outputs)}."
             )
-        for output, places in self.file.wiring.outputs.items():
+        for output, places in self.layout.outputs.items():
             for name in places:
                 if name not in self.places:
                     raise SpaceError(f"Search space, wiring.outputs.{output}: {unknown('place', name, self.places)}")
                 yield self.places.index(name), output
 
     def _kinds_of(self, slot: int) -> Choice:
-        kinds = self.file.wiring.places[self.places[slot]].kinds or tuple(self.kinds)
+        kinds = self.layout.places[self.places[slot]].kinds or tuple(self.kinds)
         return Choice(kinds, next(kind for kind in kinds if kind != NONE))
 
+    def _reads_several(self, slot: int) -> bool:
+        return any(self.wiring.reads_several(alike) for alike, first in enumerate(self.first_alike) if first == slot)
+
     def _filled(self, kinds: Mapping[int, str]) -> list[int]:
-        return self.wiring.live(slot for slot, kind in kinds.items() if kind != NONE)
+        """The places that are filled and pass something on, when these are the kinds of those with parameters."""
+        return self.wiring.live(slot for slot, first in enumerate(self.first_alike) if kinds[first] != NONE)
 
     def _is_whole(self, filled: Iterable[int]) -> bool:
         """Whether every output is reached, and every input read."""
@@ -142,23 +172,25 @@ class Blueprint(Space):
 
     def _changes(self, found: Members, placed: list[int], near: Mapping[str, Parameter]) -> int:
         """How many parameters of `near` a placement changes."""
-        module_of = dict(zip(placed, found.slots, strict=True))
+        module_in = self._filling(found, placed)
         values: dict[str, Parameter] = {}
-        for slot in range(self.max_modules):
-            values |= self._slot_values(slot, module_of.get(slot))
+        for slot in self.slots:
+            values |= self._slot_values(slot, module_in.get(slot))
         return sum(value != near.get(name, self._defaults[name]) for name, value in values.items())
 
     def _placements(self, found: Members, placed: list[int]) -> Iterator[list[int]]:
         """Ways to go on, module by module; those before it in canonical order have their places."""
         module = len(placed)
+        if not self._are_alike(found, placed):
+            return
         if module == len(found.slots):
-            kinds = {slot: self._unfilled(slot) for slot in range(self.max_modules)}
-            kinds |= {slot: filled.kind for slot, filled in zip(placed, found.slots, strict=True)}
+            kinds = {slot: self._unfilled(slot) for slot in self.slots}
+            kinds |= {slot: filled.kind for slot, filled in self._filling(found, placed).items()}
             if self._filled(kinds) == sorted(placed) and found.edges(placed) == self.wiring.wired(sorted(placed), {}):
                 yield placed
             return
         for slot in range(self.max_modules):
-            if slot in placed or found.slots[module].kind not in self._kinds_of(slot).options:
+            if slot in placed or found.slots[module].kind not in self._kinds_of(self.first_alike[slot]).options:
                 continue
             among = self.wiring.wired(sorted([*placed, slot]), {})
             read = {source for source, reader in among if reader == slot}
@@ -166,6 +198,25 @@ class Blueprint(Space):
             feeds = {reader for source, reader in among if source == slot}  # outputs: modules that read it come later
             if read == wanted and feeds == set(found.fed_outputs[module]):
                 yield from self._placements(found, [*placed, slot])
+
+    def _filling(self, found: Members, placement: Sequence[int]) -> dict[int, Slot]:
+        """What fills the places that have parameters: of those alike one that merges, where there is one, says how."""
+        by_first: dict[int, Slot] = {}
+        merging = [found.reads_several(module) for module in range(len(placement))]
+        for module in sorted(range(len(placement)), key=lambda module: merging[module]):
+            by_first[self.first_alike[placement[module]]] = found.slots[module]
+        return by_first
+
+    def _are_alike(self, found: Members, placed: list[int]) -> bool:
+        """Whether the last module that has a place is equal to those in places that are alike."""
+        if not placed:
+            return True
+        last = len(placed) - 1
+        return all(
+            found.are_equal(last, module)
+            for module in range(last)
+            if self.first_alike[placed[module]] == self.first_alike[placed[last]]
+        )
 
 
 def _in_place(place: str, what: str) -> str:

@@ -90,11 +90,30 @@ class PlaceSection(_Section):
 
     reads: tuple[StrictStr, ...] = Field(min_length=1, description="inputs, or places named before")
     kinds: tuple[StrictStr, ...] | None = Field(default=None, min_length=1, description="all kinds of the space")
+    like: StrictStr | None = Field(default=None, description="a place named before: both are filled the same")
 
     @field_validator("reads", "kinds")
     @classmethod
     def _distinct(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return names and _without_repeats(names)
+
+    @model_validator(mode="after")
+    def _one_source_of_kinds(self) -> PlaceSection:
+        if self.like is not None and self.kinds is not None:
+            raise ValueError(f"a place like '{self.like}' has the kinds of that place, and none of its own")
+        return self
+
+
+class CellSection(_Section):
+    """A cell of a fixed wiring: places as those of `places`, which may read ``in``, what the cell before gives."""
+
+    places: dict[str, PlaceSection] = Field(min_length=1, max_length=MAX_MODULES, description="in order")
+    gives: tuple[StrictStr, ...] = Field(min_length=1, description="the places that the next cell or the outputs read")
+
+    @field_validator("gives")
+    @classmethod
+    def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return _without_repeats(names)
 
 
 class WiringSection(_Section):
@@ -103,7 +122,10 @@ class WiringSection(_Section):
     edges: Literal["free", "chain", "parallel", "fixed"] = "free"
     places: dict[str, PlaceSection] = Field(default={}, max_length=MAX_MODULES, description="of fixed edges, in order")
     outputs: dict[str, tuple[StrictStr, ...]] = Field(default={}, description="of fixed edges: the places each reads")
+    cells: dict[str, CellSection] = Field(default={}, description="of fixed edges, instead of places and outputs")
+    stack: tuple[StrictStr, ...] = Field(default=(), description="the cells from the inputs to the outputs, in order")
     merge: tuple[Literal["sum", "concat", "gated"], ...] = Field(default=("concat",), min_length=1)
+    output_merge: Literal["sum", "concat", "gated"] = Field(default="concat", description="how outputs join modules")
     generators: tuple[str, ...] = Field(default=tuple(FAMILIES), min_length=1)
 
     @field_validator("merge", mode="before")
@@ -126,10 +148,20 @@ class WiringSection(_Section):
 
     @model_validator(mode="after")
     def _fixed_or_not(self) -> WiringSection:
+        places, cells = bool(self.places or self.outputs), bool(self.cells or self.stack)
         if self.edges != "fixed":
-            if self.places or self.outputs:
-                raise ValueError(f'`places` and `outputs` go with `edges = "fixed"`, not with "{self.edges}"')
-        elif not self.places or not self.outputs:
+            if places or cells:
+                said = "`cells` and `stack`" if cells else "`places` and `outputs`"
+                raise ValueError(f'{said} go with `edges = "fixed"`, not with "{self.edges}"')
+        elif places and cells:
+            raise ValueError(
+                "fixed edges have either `places` and `outputs` or `cells` and a `stack` of them, not both"
+            )
+        elif cells and not (self.cells and self.stack):
+            raise ValueError(
+                "`cells` need a `stack`, the names of those from the inputs to the outputs, and it needs them"
+            )
+        elif not cells and not (self.places and self.outputs):
             raise ValueError("fixed edges need `places`, each with what it reads, and `outputs`, with what each reads")
         return self
 
@@ -201,7 +233,9 @@ def _in_one_line(error: ValidationError) -> str:
             ("modules",): ModulesSection,
             ("wiring",): WiringSection,
         }
-        if table[:2] == ["wiring", "places"]:
+        if table[:2] == ["wiring", "cells"]:
+            models[tuple(table)] = CellSection if len(table) == 3 else PlaceSection
+        elif table[:2] == ["wiring", "places"]:
             models[tuple(table)] = PlaceSection
         return (f"{'.'.join(table)}: " if table else "") + unknown(
             "key", key, models.get(tuple(table), Range).model_fields

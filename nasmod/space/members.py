@@ -38,14 +38,30 @@ class Members:
             inputs = [str(nodes[source].params["name"]) for source in node.inputs if nodes[source].kind == INPUT]
             modules = frozenset(ordinal[source] for source in node.inputs if source in ordinal)
             if node.kind == OUTPUT:
+                name = str(node.params["name"])
                 if inputs:
-                    raise SpaceError(f"Output '{node.params['name']}' reads an input, which no space proposes.")
+                    raise SpaceError(f"Output '{name}' reads an input, which no space proposes.")
+                if node.params != space.output_node(name, node.inputs).params:
+                    merge = space.file.wiring.output_merge
+                    raise SpaceError(
+                        f"Outputs of this space merge by {merge}, not {node.params.get('merge', 'concat')!r}."
+                    )
                 for module in modules:
-                    self.fed_outputs[module].append(str(node.params["name"]))
+                    self.fed_outputs[module].append(name)
             elif node.is_module:
                 self.slots.append(_slot(space, node))
                 self.sources.append(modules)
                 self.read_inputs.append(inputs)
+
+    def reads_several(self, module: int) -> bool:
+        """Whether a module merges several nodes."""
+        return len(self.sources[module]) + len(self.read_inputs[module]) > 1
+
+    def are_equal(self, one: int, other: int) -> bool:
+        """Whether two modules are of one kind with the same parameters, and merge alike where both do."""
+        first, second = self.slots[one], self.slots[other]
+        both = self.reads_several(one) and self.reads_several(other)
+        return (first.kind, first.params) == (second.kind, second.params) and not (both and first.merge != second.merge)
 
     def edges(self, placement: list[int]) -> frozenset[Edge]:
         """Every edge, when `placement` gives the slots of the modules."""

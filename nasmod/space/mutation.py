@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from nasmod.errors import SpaceError, TopologyError
+from nasmod.space.distributions import Distribution
 from nasmod.space.drawing import draw_slot
 from nasmod.topology import (
     INPUT,
@@ -86,11 +87,11 @@ def edits_of(space: Space, topology: Topology) -> list[str]:
         more = {"free": ["add", "split", "insert", "duplicate"], "parallel": ["add", "duplicate"], "chain": ["split"]}
         names += more.get(wiring, [])
     if wiring == "fixed":
-        names += ["refill"] * any(space.parameters()[f"kind_{slot}"].count > 1 for slot in range(space.max_modules))
+        names += ["refill"] * any(space.parameters()[f"kind_{slot}"].count > 1 for slot in space.slots)
     elif count > space.min_modules:
         names.append("remove")
     if any(_resizable(space, node) for node in topology.nodes):
-        names.append("resize")
+        names.append("resize place" if wiring == "fixed" else "resize")
         if count > 1:
             names += ["resize all", "make alike"]
     if len(space.kinds) > 1 and wiring != "fixed":
@@ -167,8 +168,8 @@ def _change_kind(space: Space, topology: Topology, generator: random.Random) -> 
 
 
 def _refill(space: Space, topology: Topology, generator: random.Random) -> Topology:
-    """A place of a fixed wiring filled by another kind, left empty, or filled where it was empty."""
-    values, slot = space.encode(topology), generator.randrange(space.max_modules)
+    """A place of a fixed wiring, with those alike, filled by another kind, left empty, or filled where it was empty."""
+    values, slot = space.encode(topology), generator.choice(space.slots)
     kinds = space.parameters()[f"kind_{slot}"].values()
     others = [kind for kind in kinds if kind != values[f"kind_{slot}"]]
     if not others:
@@ -177,6 +178,14 @@ def _refill(space: Space, topology: Topology, generator: random.Random) -> Topol
         if name.endswith(f"_{slot}") and not name.startswith("setting."):
             values[name] = found.random(generator)
     return space.decode({**values, f"kind_{slot}": generator.choice(others)})[0]
+
+
+def _resize_place(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    """Another value of a searched parameter of a place of a fixed wiring, and of those alike."""
+    values = space.encode(topology)
+    names = [name for slot in space.slots for name in space.parameters_of(slot, str(values[f"kind_{slot}"]))]
+    name = generator.choice(names)
+    return space.decode({**values, name: _moved(space.parameters()[name], values[name], generator)})[0]
 
 
 def _add_edge(space: Space, topology: Topology, generator: random.Random) -> Topology:
@@ -203,6 +212,7 @@ EDITS: dict[str, Edit] = {
     "make alike": _make_alike,
     "change kind": _change_kind,
     "refill": _refill,
+    "resize place": _resize_place,
     "add edge": _add_edge,
     "drop edge": _drop_edge,
     "rewire": _rewire,
@@ -222,13 +232,15 @@ def _without_merge(node: Node) -> dict[str, Parameter]:
 
 
 def _resized(space: Space, node: Node, name: str, generator: random.Random) -> Parameter:
-    """Another value of a searched parameter, most often a neighbouring one."""
+    """Another value of a searched parameter of a module."""
     if name == "merge":
         return generator.choice(space.merges)
-    searched = space.kinds[node.kind].searched[name]
-    if generator.random() < NEAR:
-        return searched.near(node.params[name], generator)
-    return searched.random(generator)
+    return _moved(space.kinds[node.kind].searched[name], node.params[name], generator)
+
+
+def _moved(searched: Distribution, value: Parameter, generator: random.Random) -> Parameter:
+    """Another value, most often a neighbouring one."""
+    return searched.near(value, generator) if generator.random() < NEAR else searched.random(generator)
 
 
 def _resizable(space: Space, node: Node) -> list[str]:
@@ -239,10 +251,12 @@ def _resizable(space: Space, node: Node) -> list[str]:
 
 
 def _merging(space: Space, topology: Topology, generator: random.Random) -> Topology:
-    """The topology with a merge drawn for every module that newly reads several nodes."""
+    """The topology with a merge drawn for every module that newly reads several nodes; outputs merge as always."""
     nodes = []
     for node in topology.nodes:
-        if node.is_module and len(node.inputs) > 1 and "merge" not in node.params:
+        if node.kind == OUTPUT:
+            node = space.output_node(str(node.params["name"]), node.inputs)
+        elif node.is_module and len(node.inputs) > 1 and "merge" not in node.params:
             node = Node(node.kind, node.inputs, {**node.params, "merge": generator.choice(space.merges)})
         nodes.append(node)
     return Topology(tuple(nodes))
@@ -250,6 +264,4 @@ def _merging(space: Space, topology: Topology, generator: random.Random) -> Topo
 
 def _redrawn(space: Space, settings: Mapping[str, Parameter], generator: random.Random) -> dict[str, Parameter]:
     name = generator.choice(space.settings)
-    searched = space.setting_distributions[name]
-    near = generator.random() < NEAR
-    return {**settings, name: searched.near(settings[name], generator) if near else searched.random(generator)}
+    return {**settings, name: _moved(space.setting_distributions[name], settings[name], generator)}

@@ -9,7 +9,7 @@ or training.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -74,6 +74,11 @@ class Space:
         return (Blueprint if file.wiring.edges == "fixed" else Space)(file, inputs, outputs, training)
 
     @property
+    def slots(self) -> Sequence[int]:
+        """The slots that have parameters."""
+        return range(self.max_modules)
+
+    @property
     def settings(self) -> tuple[str, ...]:
         """Names of the training settings that are searched too."""
         return tuple(self.setting_distributions)
@@ -87,6 +92,12 @@ class Space:
         """Every parameter by name, in the order in which they are asked for: the same for ever within a study."""
         return dict(self._parameters)
 
+    def parameters_of(self, slot: int, kind: str) -> list[str]:
+        """Names of the parameters of a slot that act while a module of this kind, or none, fills it."""
+        searched = self.kinds[kind].searched if kind != NONE else ()
+        names = [f"{kind}.{name}_{slot}" for name in searched]
+        return [*names, f"merge_{slot}"] if f"merge_{slot}" in self._parameters else names
+
     def propose(self, suggest: Suggest) -> tuple[Topology, Settings]:
         """The topology and settings that `suggest` draws; every parameter is asked for, always in the same order."""
         return self.decode({name: found.suggest(name, suggest) for name, found in self._parameters.items()})
@@ -94,7 +105,7 @@ class Space:
     def decode(self, values: Mapping[str, Parameter]) -> tuple[Topology, Settings]:
         """The topology and settings that parameters stand for, repaired; those not given stand at their default."""
         values = {**self._defaults, **values}
-        kinds = {slot: str(values[f"kind_{slot}"]) for slot in range(self.max_modules)}
+        kinds = {slot: str(values[f"kind_{slot}"]) for slot in self.slots}
         active = [slot for slot, kind in kinds.items() if kind != NONE]
         empty = [slot for slot, kind in kinds.items() if kind == NONE]
         for slot in empty[: max(0, self.min_modules - len(active))]:
@@ -116,10 +127,10 @@ class Space:
         """
         found = Members(self, topology)
         placement = self._placement(found, near)
-        slot_of = dict(zip(placement, found.slots, strict=True))
+        module_in = self._filling(found, placement)
         values: dict[str, Parameter] = {}
-        for slot in range(self.max_modules):
-            values |= self._slot_values(slot, slot_of.get(slot))
+        for slot in self.slots:
+            values |= self._slot_values(slot, module_in.get(slot))
         edges = found.edges(placement)
         values |= {name: edge in edges for name, edge in self.wiring.parameters.items()}
         if self.wiring.wired(sorted(placement), values) != edges:
@@ -168,7 +179,7 @@ class Space:
         for reader, found in sources.items():
             inputs = tuple(sorted(position[source] for source in found))
             if isinstance(reader, str):
-                nodes.append(Node(OUTPUT, inputs, {"name": reader}))
+                nodes.append(self.output_node(reader, inputs))
                 continue
             slot = slots[reader]
             merge = {"merge": slot.merge} if len(inputs) > 1 else {}
@@ -176,14 +187,21 @@ class Space:
             nodes.append(Node(slot.kind, inputs, {**slot.params, **merge}))
         return Topology(tuple(nodes))
 
+    def output_node(self, name: str, inputs: tuple[int, ...]) -> Node:
+        """The node of an output. It says how it merges where that is another way than the usual one, ``concat``."""
+        merge = self.file.wiring.output_merge
+        return Node(
+            OUTPUT, inputs, {"name": name, **({"merge": merge} if len(inputs) > 1 and merge != "concat" else {})}
+        )
+
     def _named_distributions(self) -> Iterator[tuple[str, Distribution]]:
-        for slot in range(self.max_modules):
+        for slot in self.slots:
             found = self._kinds_of(slot)
             yield f"kind_{slot}", found
             for kind in found.options:
                 for name, searched in self.kinds[str(kind)].searched.items() if kind != NONE else ():
                     yield f"{kind}.{name}_{slot}", searched
-            if len(self.merges) > 1 and self.wiring.reads_several(slot):
+            if len(self.merges) > 1 and self._reads_several(slot):
                 yield f"merge_{slot}", Choice(self.merges, self.merges[0])
         for name in self.wiring.parameters:
             yield name, Choice((False, True), False)
@@ -200,6 +218,14 @@ class Space:
 
     def _wiring(self) -> Wiring:
         return Wiring(self.file.wiring.edges, self.max_modules, tuple(self.inputs), tuple(self.outputs))
+
+    def _reads_several(self, slot: int) -> bool:
+        """Whether the module in a slot may have to merge."""
+        return self.wiring.reads_several(slot)
+
+    def _filling(self, found: Members, placement: Sequence[int]) -> dict[int, Slot]:
+        """What fills the slots that have parameters."""
+        return dict(zip(placement, found.slots, strict=True))
 
     def _kinds_of(self, slot: int) -> Choice:
         """The kinds that a slot may have."""

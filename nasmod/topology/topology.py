@@ -24,7 +24,7 @@ JSON_VERSION = 1
 class Node:
     """One node. `inputs` are indices of earlier nodes; input and output nodes carry ``{"name": ...}``.
 
-    The parameter ``merge`` (``sum``, ``concat`` or ``gated``) says how a module joins several inputs.
+    The parameter ``merge`` (``sum``, ``concat`` or ``gated``) says how a module or an output joins several inputs.
     """
 
     kind: str

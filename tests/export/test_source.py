@@ -125,7 +125,9 @@ def test_it_reads_as_if_written_by_hand() -> None:
 def many_sources(merge: str) -> Network:
     towers = [Node("conv", (0,), {"channels": 4 + index, "stride": 1 + index % 2}) for index in range(7)]
     ends = tuple(range(1, 8))
-    return network_of([X, *towers, Node("conv", ends, {"merge": merge}), Node("output", (*ends, 8), {"name": "y"})])
+    return network_of(
+        [X, *towers, Node("conv", ends, {"merge": merge}), Node("output", (*ends, 8), {"name": "y", "merge": merge})]
+    )
 
 
 @pytest.mark.skipif(shutil.which("ruff", path=str(Path(sys.executable).parent)) is None, reason="ruff is not installed")

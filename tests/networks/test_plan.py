@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nasmod.errors import SpaceError, TopologyError
 from nasmod.networks.adapters import Layer, adapt
-from nasmod.networks.plan import plan
+from nasmod.networks.plan import Step, plan
 from nasmod.topology import Node, Topology
 from tests.strategies import relabelled, shapes, wirings
 
@@ -55,6 +55,18 @@ def test_fewer_features_are_projected_to_the_most(merge: str) -> None:
 )
 def test_ranks_meet(sources: list[tuple[int, ...]], accepts: tuple[int, ...], expected: tuple[int, ...]) -> None:
     assert adapt(sources, accepts, "concat")[1] == expected
+
+
+def test_outputs_merge_as_their_nodes_say() -> None:
+    modules = Node("dense", (0,), {"width": 5}), Node("dense", (0,), {"width": 3})
+
+    def output(**merge: str) -> Step:
+        nodes = (X, *modules, Node("output", (1, 2), {**Y, **merge}))
+        return plan(Topology(nodes), {"x": (2,)}, {"y": (4,)}).steps[-1]
+
+    assert (output().merge, output().merged) == ("concat", (8,))
+    assert (output(merge="sum").merge, output(merge="sum").merged) == ("sum", (5,))
+    assert sorted(layers(adapter) for adapter in output(merge="gated").adapters) == [[], ["Linear"]]
 
 
 def test_a_plan_speaks_of_the_live_part_alone() -> None:

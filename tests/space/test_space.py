@@ -70,6 +70,7 @@ SPACES = {
     "merged": small_space(merge=["sum", "concat", "gated"]),
     "several ends": small_space(2, 2, merge=["sum", "gated"]),
     "three inputs": small_space(3, 2),
+    "merging outputs": small_space(1, 2, output_merge="gated"),
     "chain": small_space(edges="chain", least=2),
     "chain of several ends": small_space(3, 2, edges="chain", merge=["sum", "gated"]),
     "parallel": small_space(edges="parallel", least=3),
@@ -178,7 +179,9 @@ def test_the_repair_treats_inputs_alike_and_outputs_alike(space, data):
         source, reader = (new_name.get(end, end) for end in edge)
         renamed[f"edge_{source}_{reader}"] = parameters[name]
     nodes = [
-        Node(node.kind, node.inputs, {"name": new_name[node.params["name"]]}) if "name" in node.params else node
+        Node(node.kind, node.inputs, {**node.params, "name": new_name[node.params["name"]]})
+        if "name" in node.params
+        else node
         for node in space.decode(parameters)[0].nodes
     ]
     assert space.decode(renamed)[0].key == Topology(tuple(nodes)).key
@@ -314,6 +317,7 @@ def test_an_optuna_study_can_sample_every_shipped_space():
 def test_few_parameters():
     assert {name: len(space.parameters()) for name, space in SHIPPED.items()} == {
         "cell": 12,
+        "cells": 17,
         "dense": 76,
         "conv": 81,
         "small": 35,

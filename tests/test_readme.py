@@ -54,3 +54,16 @@ def test_the_fixed_wiring_in_the_readme_is_a_space_whose_topologies_train():
     for topology in found:
         network = build(plan(topology, space.inputs, space.outputs))
         assert network({"x": torch.zeros(2, 1, 8, 8)})["y"].shape == (2, 3)
+
+
+def test_the_cells_in_the_readme_are_a_space_whose_topologies_train():
+    blocks = [tomllib.loads(code) for code in re.findall(r"```toml\n(.*?)```", README, re.DOTALL) if "[wiring." in code]
+    (places,) = [block for block in blocks if "places" in block["wiring"]]
+    (cells,) = [block for block in blocks if "cells" in block["wiring"]]
+    space = Space.of(SpaceFile.from_table({"kinds": places["kinds"], **cells}), {"x": (1, 8, 8)}, {"y": (3,)})
+    found = space.topologies(100)
+    assert found is not None
+    assert len(found) == 2 * 3 * 2  # the stem, and in both cells alike: left, and past it or not
+    for topology in found:
+        network = build(plan(topology, space.inputs, space.outputs))
+        assert network({"x": torch.zeros(2, 1, 8, 8)})["y"].shape == (2, 3)

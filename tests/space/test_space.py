@@ -319,7 +319,7 @@ def test_few_parameters():
         "cell": 12,
         "cells": 17,
         "dense": 76,
-        "conv": 81,
+        "conv": 82,
         "small": 35,
         "tiny": 10,
     }

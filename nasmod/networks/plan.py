@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from nasmod.errors import TopologyError, unknown
 from nasmod.modules import Shape, check_params, kind
 from nasmod.networks.adapters import Layer, adapt
-from nasmod.topology import Node, Topology
+from nasmod.topology import USUAL_MERGE, Node, Topology
 
 MERGES = ("concat", "sum", "gated")
 
@@ -102,7 +102,7 @@ def plan(topology: Topology, inputs: Mapping[str, Shape], outputs: Mapping[str, 
 def _merge(node: Node) -> str:
     if len(node.inputs) == 1:
         return "single"
-    merge = str(node.params.get("merge", "concat"))
+    merge = str(node.params.get("merge", USUAL_MERGE))
     if merge not in MERGES:
         raise TopologyError(unknown("merge", merge, MERGES))
     return merge

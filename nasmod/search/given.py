@@ -10,7 +10,7 @@ from nasmod.modules import check_params
 from nasmod.search.context import Context
 from nasmod.study import Proposal, StoredStudy, candidate_key, candidates
 from nasmod.study.records import read_records
-from nasmod.topology import Node, Topology
+from nasmod.topology import USUAL_MERGE, Node, Topology
 from nasmod.training import why_failed
 
 Given = Topology | str | Path
@@ -48,7 +48,7 @@ def _written_out(node: Node) -> Node:
     """The node with its parameters as a space would write them: the same network then has the same key."""
     if not node.is_module:
         return node
-    merge = {"merge": node.params.get("merge", "concat")} if len(node.inputs) > 1 else {}
+    merge = {"merge": node.params.get("merge", USUAL_MERGE)} if len(node.inputs) > 1 else {}
     return Node(node.kind, node.inputs, {**check_params(node.kind, node.params).model_dump(), **merge})
 
 

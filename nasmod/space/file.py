@@ -23,10 +23,10 @@ from pydantic import (
 )
 
 from nasmod.errors import SpaceError, unknown
-from nasmod.topology import FAMILIES
+from nasmod.topology import FAMILIES, USUAL_MERGE
 
 MAX_MODULES = 16  # what the canonical key is made for
-MERGES = ("sum", "concat", "gated")
+Merge = Literal["sum", "concat", "gated"]
 Number = Annotated[StrictInt | StrictFloat, Field(allow_inf_nan=False)]
 Plain = StrictBool | StrictInt | StrictFloat | StrictStr
 
@@ -124,8 +124,8 @@ class WiringSection(_Section):
     outputs: dict[str, tuple[StrictStr, ...]] = Field(default={}, description="of fixed edges: the places each reads")
     cells: dict[str, CellSection] = Field(default={}, description="of fixed edges, instead of places and outputs")
     stack: tuple[StrictStr, ...] = Field(default=(), description="the cells from the inputs to the outputs, in order")
-    merge: tuple[Literal["sum", "concat", "gated"], ...] = Field(default=("concat",), min_length=1)
-    output_merge: Literal["sum", "concat", "gated"] = Field(default="concat", description="how outputs join modules")
+    merge: tuple[Merge, ...] = Field(default=("concat",), min_length=1)
+    output_merge: Merge = Field(default=USUAL_MERGE, description="how outputs join several modules")
     generators: tuple[str, ...] = Field(default=tuple(FAMILIES), min_length=1)
 
     @field_validator("merge", mode="before")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nasmod.errors import SpaceError, unknown
 from nasmod.space.slot import Slot
 from nasmod.space.wiring import Edge
-from nasmod.topology import INPUT, OUTPUT, Node, Topology
+from nasmod.topology import INPUT, OUTPUT, USUAL_MERGE, Node, Topology
 
 if TYPE_CHECKING:
     from nasmod.space.space import Space
@@ -41,11 +41,9 @@ class Members:
                 name = str(node.params["name"])
                 if inputs:
                     raise SpaceError(f"Output '{name}' reads an input, which no space proposes.")
-                if node.params != space.output_node(name, node.inputs).params:
-                    merge = space.file.wiring.output_merge
-                    raise SpaceError(
-                        f"Outputs of this space merge by {merge}, not {node.params.get('merge', 'concat')!r}."
-                    )
+                merge, wanted = node.params.get("merge", USUAL_MERGE), space.file.wiring.output_merge
+                if len(node.inputs) > 1 and merge != wanted:
+                    raise SpaceError(f"Outputs of this space merge by {wanted}, not {merge!r}.")
                 for module in modules:
                     self.fed_outputs[module].append(name)
             elif node.is_module:

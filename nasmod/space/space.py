@@ -25,7 +25,7 @@ from nasmod.space.placement import nearest_placement
 from nasmod.space.searched_kind import NONE, read_kind
 from nasmod.space.slot import Slot
 from nasmod.space.wiring import Edge, Wiring
-from nasmod.topology import INPUT, OUTPUT, Node, Parameter, Topology
+from nasmod.topology import INPUT, OUTPUT, USUAL_MERGE, Node, Parameter, Topology
 
 Settings = dict[str, Parameter]
 
@@ -188,11 +188,10 @@ class Space:
         return Topology(tuple(nodes))
 
     def output_node(self, name: str, inputs: tuple[int, ...]) -> Node:
-        """The node of an output. It says how it merges where that is another way than the usual one, ``concat``."""
+        """The node of an output, which says how it merges where that is not the usual way."""
         merge = self.file.wiring.output_merge
-        return Node(
-            OUTPUT, inputs, {"name": name, **({"merge": merge} if len(inputs) > 1 and merge != "concat" else {})}
-        )
+        unusual = len(inputs) > 1 and merge != USUAL_MERGE
+        return Node(OUTPUT, inputs, {"name": name, **({"merge": merge} if unusual else {})})
 
     def _named_distributions(self) -> Iterator[tuple[str, Distribution]]:
         for slot in self.slots:

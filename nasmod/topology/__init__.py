@@ -14,12 +14,13 @@ from nasmod.topology.edits import (
 )
 from nasmod.topology.generators import FAMILIES, random_edges
 from nasmod.topology.key import canonical_order, key_of
-from nasmod.topology.topology import INPUT, OUTPUT, Node, Parameter, Topology
+from nasmod.topology.topology import INPUT, OUTPUT, USUAL_MERGE, Node, Parameter, Topology
 
 __all__ = [
     "FAMILIES",
     "INPUT",
     "OUTPUT",
+    "USUAL_MERGE",
     "Node",
     "Parameter",
     "Topology",

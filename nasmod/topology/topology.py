@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import networkx
 
@@ -17,6 +17,7 @@ from nasmod.topology.key import canonical_order, key_of
 
 Parameter = int | float | str | bool
 INPUT, OUTPUT = "input", "output"
+USUAL_MERGE: Final = "concat"  # where a node that reads several others does not say how it merges
 JSON_VERSION = 1
 
 
@@ -84,7 +85,9 @@ class Topology:
         for old in keep:
             node = self.nodes[old]
             inputs = tuple(position[source] for source in node.inputs if source in position)
-            params = {name: value for name, value in node.params.items() if name != "merge" or len(inputs) > 1}
+            usual = node.kind == OUTPUT and node.params.get("merge") == USUAL_MERGE
+            idle = {"merge"} if usual or len(inputs) < 2 else set()
+            params = {name: value for name, value in node.params.items() if name not in idle}
             nodes.append(Node(node.kind, inputs, params))
         live = tuple(nodes)
         return self.nodes if live == self.nodes else live
@@ -104,7 +107,7 @@ class Topology:
         return tuple(tuple(found) for found in readers)
 
     def live(self) -> Topology:
-        """The nodes on some path from an input to an output, renumbered; ``merge`` is kept only where it acts."""
+        """The nodes on some path from an input to an output, renumbered; ``merge`` stays where it says something."""
         return self if self._live_nodes is self.nodes else Topology(self._live_nodes)
 
     def canonical(self) -> Topology:

@@ -71,6 +71,15 @@ def test_live_part_is_what_lies_on_a_path_from_an_input_to_an_output(topology):
         assert node.kind == "input" or node.inputs
 
 
+def test_an_output_that_says_the_usual_merge_is_one_that_says_none():
+    def topology(**merge: str) -> Topology:
+        return Topology((X, Node("a", (0,)), Node("b", (0,)), Node("output", (1, 2), {"name": "y", **merge})))
+
+    assert topology(merge="concat").live() == topology()
+    assert topology(merge="concat").key == topology().key
+    assert topology(merge="sum").key != topology().key
+
+
 def test_merge_is_kept_only_where_it_acts():
     dead_end = Node("b", (), {})
     topology = Topology((X, dead_end, Node("a", (0, 1), {"merge": "sum"}), Node("output", (2,), {"name": "y"})))

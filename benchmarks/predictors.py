@@ -1,8 +1,8 @@
 """What cheap predictors tell of the candidates of a stored study before any training.
 
 For every topology of the study that was trained so far: predictors of one batch on two untrained networks, and the
-accuracy that its trainings had after some epochs on the validation split. Printed are Spearman correlations of the two, also
-partial at equal FLOPs, which are the plain alternative: they are known without any predictor.
+accuracy that its trainings had after some epochs on the validation split. Printed are Spearman correlations of the two,
+also partial at equal FLOPs, which are the plain alternative: they are known without any predictor.
 
     naswot     log determinant of how alike the examples' patterns of active units are (Mellor et al. 2021)
     synflow    what flows through all weights, made positive (Tanaka et al. 2020)

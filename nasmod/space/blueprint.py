@@ -16,6 +16,7 @@ from nasmod.errors import SpaceError, unknown
 from nasmod.space.cells import Layout, lay_out
 from nasmod.space.distributions import Choice, Distribution
 from nasmod.space.members import Members
+from nasmod.space.recombination import TRIES
 from nasmod.space.searched_kind import NONE
 from nasmod.space.slot import Slot
 from nasmod.space.space import Settings, Space
@@ -79,6 +80,20 @@ class Blueprint(Space):
     def random(self, generator: Random) -> tuple[Topology, Settings]:
         """A random proposal: every parameter by itself, each kind of a place as likely as another."""
         return self.decode({name: found.random(generator) for name, found in self.parameters().items()})
+
+    def recombine(self, one: Topology, other: Topology, generator: Random) -> Topology:
+        """Each place filled as in one or the other; `SpaceError` where both are the same."""
+        ones = self.encode(one)
+        others = self.encode(other, near=ones)
+        for _ in range(TRIES):
+            values = dict(ones)
+            for slot in self.slots:
+                if generator.random() < 0.5:
+                    values |= {name: value for name, value in others.items() if name.endswith(f"_{slot}")}
+            made, _ = self.decode(values)
+            if made.key not in (one.key, other.key):
+                return made
+        raise SpaceError(f"No topology of the space has parts of both, in {TRIES} tries.")
 
     def topologies(self, limit: int) -> list[Topology] | None:
         """Every distinct topology, or None if more than `limit` fillings of the places would have to be looked at."""

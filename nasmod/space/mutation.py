@@ -21,6 +21,7 @@ from nasmod.topology import (
     drop_edge,
     duplicate_module,
     insert_module,
+    merge_modules,
     remove_module,
     resize_module,
     rewire,
@@ -56,6 +57,18 @@ def mutate(
     return child, changed
 
 
+def with_merges(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    """The topology with a merge drawn for every module that newly reads several nodes; outputs merge as always."""
+    nodes = []
+    for node in topology.nodes:
+        if node.kind == OUTPUT:
+            node = space.output_node(str(node.params["name"]), node.inputs)
+        elif node.is_module and len(node.inputs) > 1 and "merge" not in node.params:
+            node = Node(node.kind, node.inputs, {**node.params, "merge": generator.choice(space.merges)})
+        nodes.append(node)
+    return Topology(tuple(nodes))
+
+
 def _edited(
     space: Space, topology: Topology, settings: Mapping[str, Parameter], generator: random.Random
 ) -> tuple[Topology, dict[str, Parameter]]:
@@ -71,7 +84,7 @@ def _edited(
                 return parent, changed
             continue
         try:
-            child = _merging(space, EDITS[name](space, parent, generator), generator)
+            child = with_merges(space, EDITS[name](space, parent, generator), generator)
         except TopologyError:
             continue
         if child.key != parent.key and space.contains(child):
@@ -89,7 +102,9 @@ def edits_of(space: Space, topology: Topology) -> list[str]:
     if wiring == "fixed":
         names += ["refill"] * any(space.parameters()[f"kind_{slot}"].count > 1 for slot in space.slots)
     elif count > space.min_modules:
-        names.append("remove")
+        names += ["remove", "merge"] if wiring != "chain" else ["remove"]
+    if count > 1 and wiring not in ("fixed", "parallel"):
+        names.append("swap")
     if any(_resizable(space, node) for node in topology.nodes):
         names.append("resize place" if wiring == "fixed" else "resize")
         if count > 1:
@@ -129,6 +144,19 @@ def _remove(space: Space, topology: Topology, generator: random.Random) -> Topol
     return remove_module(topology, _module(topology, generator))
 
 
+def _merge(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    """Two modules become one."""
+    return merge_modules(topology, *_two_modules(topology, generator))
+
+
+def _swap(space: Space, topology: Topology, generator: random.Random) -> Topology:
+    """Two modules in each other's place; how each place merges stays."""
+    one, other = _two_modules(topology, generator)
+    first, second = topology.nodes[one], topology.nodes[other]
+    swapped = change_kind(topology, one, second.kind, _without_merge(second))
+    return change_kind(swapped, other, first.kind, _without_merge(first))
+
+
 def _resize(space: Space, topology: Topology, generator: random.Random) -> Topology:
     module = _module(topology, generator)
     node = topology.nodes[module]
@@ -157,7 +185,7 @@ def _resize_all(space: Space, topology: Topology, generator: random.Random) -> T
 
 def _make_alike(space: Space, topology: Topology, generator: random.Random) -> Topology:
     """A module gets the kind and the parameters of another."""
-    pattern, module = generator.sample([index for index, node in enumerate(topology.nodes) if node.is_module], 2)
+    pattern, module = _two_modules(topology, generator)
     node = topology.nodes[pattern]
     return change_kind(topology, module, node.kind, _without_merge(node))
 
@@ -207,6 +235,8 @@ EDITS: dict[str, Edit] = {
     "insert": _insert,
     "duplicate": _duplicate,
     "remove": _remove,
+    "merge": _merge,
+    "swap": _swap,
     "resize": _resize,
     "resize all": _resize_all,
     "make alike": _make_alike,
@@ -221,6 +251,11 @@ EDITS: dict[str, Edit] = {
 
 def _module(topology: Topology, generator: random.Random) -> int:
     return generator.choice([index for index, node in enumerate(topology.nodes) if node.is_module])
+
+
+def _two_modules(topology: Topology, generator: random.Random) -> tuple[int, int]:
+    one, other = generator.sample([index for index, node in enumerate(topology.nodes) if node.is_module], 2)
+    return one, other
 
 
 def _edge(topology: Topology, generator: random.Random) -> tuple[int, int]:
@@ -248,18 +283,6 @@ def _resizable(space: Space, node: Node) -> list[str]:
     if not node.is_module or node.kind not in space.kinds:
         return []
     return [*space.kinds[node.kind].searched, *(["merge"] if "merge" in node.params and len(space.merges) > 1 else [])]
-
-
-def _merging(space: Space, topology: Topology, generator: random.Random) -> Topology:
-    """The topology with a merge drawn for every module that newly reads several nodes; outputs merge as always."""
-    nodes = []
-    for node in topology.nodes:
-        if node.kind == OUTPUT:
-            node = space.output_node(str(node.params["name"]), node.inputs)
-        elif node.is_module and len(node.inputs) > 1 and "merge" not in node.params:
-            node = Node(node.kind, node.inputs, {**node.params, "merge": generator.choice(space.merges)})
-        nodes.append(node)
-    return Topology(tuple(nodes))
 
 
 def _redrawn(space: Space, settings: Mapping[str, Parameter], generator: random.Random) -> dict[str, Parameter]:

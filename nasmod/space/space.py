@@ -22,6 +22,7 @@ from nasmod.space.listing import list_proposals, list_topologies
 from nasmod.space.members import Members
 from nasmod.space.mutation import mutate
 from nasmod.space.placement import nearest_placement
+from nasmod.space.recombination import recombine
 from nasmod.space.searched_kind import NONE, read_kind
 from nasmod.space.slot import Slot
 from nasmod.space.wiring import Edge, Wiring
@@ -154,6 +155,10 @@ class Space:
     ) -> tuple[Topology, Settings]:
         """A proposal one random edit away; `SpaceError` if there is none."""
         return mutate(self, topology, settings, generator)
+
+    def recombine(self, one: Topology, other: Topology, generator: Random) -> Topology:
+        """A topology with modules of two others, unlike both; `SpaceError` if there is none."""
+        return recombine(self, one, other, generator)
 
     def topologies(self, limit: int) -> list[Topology] | None:
         """Every distinct topology of the space, or None if more than `limit` encodings would have to be looked at."""

@@ -1,5 +1,6 @@
 """The graph of modules as a value: topologies, their key, edits and random wirings."""
 
+from nasmod.topology.crossover import cross
 from nasmod.topology.edits import (
     add_edge,
     add_module,
@@ -7,6 +8,7 @@ from nasmod.topology.edits import (
     drop_edge,
     duplicate_module,
     insert_module,
+    merge_modules,
     remove_module,
     resize_module,
     rewire,
@@ -28,10 +30,12 @@ __all__ = [
     "add_module",
     "canonical_order",
     "change_kind",
+    "cross",
     "drop_edge",
     "duplicate_module",
     "insert_module",
     "key_of",
+    "merge_modules",
     "random_edges",
     "remove_module",
     "resize_module",

@@ -7,13 +7,11 @@ module that newly reads several nodes has no ``merge`` until someone chooses one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 from nasmod.errors import TopologyError
-from nasmod.topology.topology import INPUT, OUTPUT, Node, Parameter, Topology
-
-Params = Mapping[str, Parameter]
+from nasmod.topology.draft import Draft, Params
+from nasmod.topology.topology import INPUT, OUTPUT, Topology
 
 
 def add_module(
@@ -21,12 +19,13 @@ def add_module(
 ) -> Topology:
     """A new module that reads `sources` and is read by `readers`; every edge there was stays.
 
+    >>> from nasmod.topology import Node
     >>> x, y = Node("input", (), {"name": "x"}), Node("output", (1,), {"name": "y"})
     >>> chain = Topology((x, Node("dense", (0,)), y))
     >>> [node.kind for node in add_module(chain, "conv", {}, sources=[0], readers=[1]).nodes]
     ['input', 'conv', 'dense', 'output']
     """
-    draft = _Draft.of(topology)
+    draft = Draft.of(topology)
     draft.require(*(sources := set(sources)), *(readers := set(readers)))
     if not sources or not readers:
         raise TopologyError("A new module must read a node and be read by one.")
@@ -42,7 +41,7 @@ def remove_module(topology: Topology, module: int) -> Topology:
     An output takes over modules only, unless nothing else is left for it: an edge from an input to an output skips the
     whole network.
     """
-    draft = _Draft.of(topology)
+    draft = Draft.of(topology)
     draft.require_module(module)
     taken = draft.sources.pop(module)
     for reader, sources in draft.sources.items():
@@ -57,7 +56,7 @@ def remove_module(topology: Topology, module: int) -> Topology:
 
 def split_module(topology: Topology, module: int, kind: str | None = None, params: Params | None = None) -> Topology:
     """The module followed by a second one that takes over its readers, of the same kind and parameters unless given."""
-    draft = _Draft.of(topology)
+    draft = Draft.of(topology)
     draft.require_module(module)
     if (kind is None) != (params is None):
         raise TopologyError("A split takes both a kind and its parameters, or neither.")
@@ -73,12 +72,13 @@ def split_module(topology: Topology, module: int, kind: str | None = None, param
 def insert_module(topology: Topology, source: int, reader: int, kind: str, params: Params) -> Topology:
     """A new module on the edge from `source` to `reader`, which reads the new module instead.
 
+    >>> from nasmod.topology import Node
     >>> x, y = Node("input", (), {"name": "x"}), Node("output", (1,), {"name": "y"})
     >>> chain = Topology((x, Node("dense", (0,)), y))
     >>> [node.kind for node in insert_module(chain, 0, 1, "conv", {}).nodes]
     ['input', 'conv', 'dense', 'output']
     """
-    draft = _Draft.of(topology)
+    draft = Draft.of(topology)
     draft.require(source, reader)
     if source not in draft.sources[reader]:
         raise TopologyError(f"Node {reader} does not read node {source}.")
@@ -89,7 +89,7 @@ def insert_module(topology: Topology, source: int, reader: int, kind: str, param
 
 def duplicate_module(topology: Topology, module: int) -> Topology:
     """A second module beside the first: it reads what that reads, and is read by what reads that."""
-    draft = _Draft.of(topology)
+    draft = Draft.of(topology)
     draft.require_module(module)
     readers = [reader for reader, sources in draft.sources.items() if module in sources]
     new = draft.add(draft.kinds[module], draft.params[module], draft.sources[module])
@@ -100,7 +100,7 @@ def duplicate_module(topology: Topology, module: int) -> Topology:
 
 def resize_module(topology: Topology, module: int, params: Params) -> Topology:
     """The module with some parameters changed; those not named stay."""
-    draft = _Draft.of(topology)
+    draft = Draft.of(topology)
     draft.require_module(module)
     draft.params[module] = {**draft.params[module], **params}
     return draft.topology()
@@ -108,16 +108,41 @@ def resize_module(topology: Topology, module: int, params: Params) -> Topology:
 
 def change_kind(topology: Topology, module: int, kind: str, params: Params) -> Topology:
     """The module replaced by one of another kind in the same place; how it merges stays."""
-    draft = _Draft.of(topology)
+    draft = Draft.of(topology)
     draft.require_module(module)
     merge = {name: value for name, value in draft.params[module].items() if name == "merge"}
     draft.kinds[module], draft.params[module] = kind, {**merge, **params}
     return draft.topology()
 
 
+def merge_modules(topology: Topology, one: int, other: int) -> Topology:
+    """The first module in the place of both: it reads what either read, and is read by what read either.
+
+    >>> from nasmod.topology import Node
+    >>> x, y = Node("input", (), {"name": "x"}), Node("output", (1, 2), {"name": "y"})
+    >>> merged = merge_modules(Topology((x, Node("dense", (0,)), Node("conv", (0,)), y)), 1, 2)
+    >>> [(node.kind, node.inputs) for node in merged.nodes]
+    [('input', ()), ('dense', (0,)), ('output', (1,))]
+    """
+    draft = Draft.of(topology)
+    draft.require_module(one)
+    draft.require_module(other)
+    if one == other:
+        raise TopologyError(f"Node {one} cannot be merged with itself.")
+    draft.sources[one] |= draft.sources.pop(other)
+    for sources in draft.sources.values():
+        if other in sources:
+            sources.remove(other)
+            sources.add(one)
+    draft.sources[one].discard(one)
+    if not draft.sources[one]:
+        raise TopologyError(f"Nodes {one} and {other} read only each other.")
+    return draft.topology()
+
+
 def add_edge(topology: Topology, source: int, reader: int) -> Topology:
     """One more edge. `TopologyError` if it is there already or would close a cycle."""
-    draft = _Draft.of(topology)
+    draft = Draft.of(topology)
     draft.require(source, reader)
     if source in draft.sources[reader]:
         raise TopologyError(f"Node {reader} reads node {source} already.")
@@ -127,7 +152,7 @@ def add_edge(topology: Topology, source: int, reader: int) -> Topology:
 
 def drop_edge(topology: Topology, source: int, reader: int) -> Topology:
     """One edge less. `TopologyError` if the source would be unread or the reader would read nothing."""
-    draft = _Draft.of(topology)
+    draft = Draft.of(topology)
     draft.drop(source, reader)
     if not draft.sources[reader]:
         raise TopologyError(f"Node {reader} reads only node {source}; without that edge it would read nothing.")
@@ -136,67 +161,10 @@ def drop_edge(topology: Topology, source: int, reader: int) -> Topology:
 
 def rewire(topology: Topology, source: int, reader: int, new_source: int) -> Topology:
     """The edge from `source` to `reader` starts at `new_source` instead."""
-    draft = _Draft.of(topology)
+    draft = Draft.of(topology)
     draft.require(new_source)
     draft.drop(source, reader)
     if new_source == source or new_source in draft.sources[reader]:
         raise TopologyError(f"Node {reader} reads node {new_source} already.")
     draft.sources[reader].add(new_source)
     return draft.topology()
-
-
-@dataclass
-class _Draft:
-    """A topology under construction: labels and sources by node name, in no order yet."""
-
-    kinds: dict[int, str] = field(default_factory=dict)
-    params: dict[int, Params] = field(default_factory=dict)
-    sources: dict[int, set[int]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, topology: Topology) -> _Draft:
-        draft = cls()
-        for node in topology.nodes:
-            draft.add(node.kind, node.params, set(node.inputs))
-        return draft
-
-    def add(self, kind: str, params: Params, sources: set[int]) -> int:
-        new = len(self.kinds)
-        self.kinds[new], self.params[new], self.sources[new] = kind, params, set(sources)
-        return new
-
-    def require(self, *nodes: int) -> None:
-        for node in nodes:
-            if node not in self.sources:
-                raise TopologyError(f"There is no node {node}; known: 0 to {len(self.sources) - 1}.")
-
-    def require_module(self, node: int) -> None:
-        self.require(node)
-        if self.kinds[node] in (INPUT, OUTPUT):
-            raise TopologyError(f"Node {node} is an {self.kinds[node]}; only modules can be edited so.")
-
-    def drop(self, source: int, reader: int) -> None:
-        self.require(source, reader)
-        if source not in self.sources[reader]:
-            raise TopologyError(f"Node {reader} does not read node {source}.")
-        self.sources[reader].remove(source)
-        if self.kinds[source] != INPUT and not any(source in sources for sources in self.sources.values()):
-            raise TopologyError(f"Node {source} is read by node {reader} only; without that edge it would be unread.")
-
-    def topology(self) -> Topology:
-        """The nodes in topological order, old ones in the order they had as far as possible."""
-        position: dict[int, int] = {}
-        while len(position) < len(self.sources):
-            ready = [
-                node for node, sources in self.sources.items() if node not in position and sources <= set(position)
-            ]
-            if not ready:
-                raise TopologyError("The edit would close a cycle.")
-            node = min(ready, key=lambda node: (self.kinds[node] == OUTPUT, node))
-            position[node] = len(position)
-        nodes = []
-        for node in position:
-            inputs = tuple(sorted(position[source] for source in self.sources[node]))
-            params = {name: value for name, value in self.params[node].items() if name != "merge" or len(inputs) > 1}
-            nodes.append(Node(self.kinds[node], inputs, params))
-        return Topology(tuple(nodes))

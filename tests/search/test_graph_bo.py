@@ -37,7 +37,18 @@ def test_it_learns_what_is_good(space):
         for name, of in (("drawn", drawn), ("proposed", proposed))
     }
     assert mean["proposed"] > mean["drawn"] + 1
-    assert {record.proposal.origin["why"].split(",")[0].split(" of")[0] for record in proposed} > {"the most promising"}
+
+
+def test_it_looks_at_edits_crossovers_and_random_draws(space):
+    records = searched(space, "graph_bo", COMBINED, 30, initial=10)
+    known = {record.proposal.topology.key for record in records}
+    found = GraphBo(GraphBoSettings(), space, random.Random(0), COMBINED).propose(records, 1)
+    crossed = [proposal for proposal in found if " crossed with #" in proposal.origin["why"]]
+    assert crossed
+    assert not known & {proposal.topology.key for proposal in crossed}
+    assert any(proposal.origin["why"] == "drawn at random, and most promising" for proposal in found)
+    edited = [proposal for proposal in found if proposal.origin["why"].startswith("the most promising of")]
+    assert len(edited) > 2 * len(crossed)
 
 
 def test_it_learns_which_training_settings_every_topology_wants(space):

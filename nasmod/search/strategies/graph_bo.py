@@ -31,8 +31,9 @@ from nasmod.search.strategies.surrogate import at_the_end, window
 from nasmod.space import Space
 from nasmod.study import TRAINED, Proposal, Record, candidate_key
 
-CROSSED = 0.25  # share of the edits that get the training settings of another of the best
-RECOMBINED = 0.25  # as a share of the pool: trained topologies with training settings of the best
+CROSSED = 0.2  # share of the edits that are crossovers with another of the best
+OTHER_SETTINGS = 0.25  # share of the edits that get the training settings of another of the best
+TRAINED_AGAIN = 0.25  # as a share of the pool: trained topologies with training settings of the best
 SAMPLES = 16  # of the posterior, over which a gain of hypervolume is averaged
 
 
@@ -124,7 +125,7 @@ class GraphBo:
 
     def _pool(self, trained: Sequence[Record], parents: Sequence[Record], known: set[str]) -> list[Proposal]:
         """Edits of the parents and random draws, without repeats: those that are not known, if there are any."""
-        made = itertools.chain(self._edits(parents), self._recombined(trained, parents))
+        made = itertools.chain(self._edits(parents), self._trained_again(trained, parents))
         found = {candidate_key(one.topology, one.settings): one for one in made}
         random_ones = max(1 - len(found), round(self.settings.random_share * self.settings.pool))
         for _ in range(random_ones):
@@ -135,18 +136,25 @@ class GraphBo:
     def _edits(self, parents: Sequence[Record]) -> Iterator[Proposal]:
         for number in range(self.settings.pool):
             parent = parents[number % len(parents)]
+            topology, settings = parent.proposal.topology, dict(parent.proposal.settings)
+            whose = parent.label
             try:
-                edited, settings = self.space.mutate(parent.proposal.topology, parent.proposal.settings, self.generator)
+                if len(parents) > 1 and self.generator.random() < CROSSED:
+                    other = self.generator.choice([one for one in parents if one is not parent])
+                    topology = self.space.recombine(topology, other.proposal.topology, self.generator)
+                    whose += f" crossed with {other.label}"
+                else:
+                    topology, settings = self.space.mutate(topology, settings, self.generator)
             except SpaceError:  # a tiny space may have no neighbour
                 continue
-            if self.space.settings and self.generator.random() < CROSSED:
+            if self.space.settings and self.generator.random() < OTHER_SETTINGS:
                 settings = dict(self.generator.choice(parents).proposal.settings)
-            why = f"the most promising of {self.settings.pool} edits of the best {len(parents)}, of {parent.label}"
-            yield Proposal(edited, settings, parent.key, {"strategy": "graph_bo", "why": why})
+            why = f"the most promising of {self.settings.pool} edits of the best {len(parents)}, of {whose}"
+            yield Proposal(topology, settings, parent.key, {"strategy": "graph_bo", "why": why})
 
-    def _recombined(self, trained: Sequence[Record], parents: Sequence[Record]) -> Iterator[Proposal]:
+    def _trained_again(self, trained: Sequence[Record], parents: Sequence[Record]) -> Iterator[Proposal]:
         """Topologies that were trained, the simple wirings among them, with the training settings of the best."""
-        for _ in range(round(RECOMBINED * self.settings.pool) if self.space.settings else 0):
+        for _ in range(round(TRAINED_AGAIN * self.settings.pool) if self.space.settings else 0):
             one, other = self.generator.choice(trained), self.generator.choice(parents)
             why = f"promising: the topology of {one.label} with the training settings of {other.label}"
             topology, settings = one.proposal.topology, dict(other.proposal.settings)

@@ -2,10 +2,10 @@
 
 Ru et al. 2021, "Interpretable Neural Architecture Search via Bayesian Optimisation with Weisfeiler-Lehman Kernels",
 with paths and sizes beside the Weisfeiler-Lehman labels. What was stopped early teaches too, at what it would have
-reached. A proposal is the best of a pool of edits and random draws under one sample of the posterior (Thompson 1933),
-so that workers that ask at the same time get different ones. With several directions each has a process of its own, and
-a proposal is expected to add the most hypervolume to the front, in the mean of some samples (Emmerich et al. 2006; the
-posterior means stand for what is known).
+reached. A proposal is the best of a pool of edits, crossovers and random draws under one sample of the posterior
+(Thompson 1933), so that workers that ask at the same time get different ones. With several directions each has a
+process of its own, and a proposal is expected to add the most hypervolume to the front, in the mean of some samples
+(Emmerich et al. 2006; the posterior means stand for what is known).
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class GraphBo:
         return found
 
     def _pool(self, trained: Sequence[Record], parents: Sequence[Record], known: set[str]) -> list[Proposal]:
-        """Edits of the parents and random draws, without repeats: those that are not known, if there are any."""
+        """Edits and crossovers of the parents, and random draws, without repeats: if there are any, those not known."""
         made = itertools.chain(self._edits(parents), self._trained_again(trained, parents))
         found = {candidate_key(one.topology, one.settings): one for one in made}
         random_ones = max(1 - len(found), round(self.settings.random_share * self.settings.pool))
@@ -137,19 +137,19 @@ class GraphBo:
         for number in range(self.settings.pool):
             parent = parents[number % len(parents)]
             topology, settings = parent.proposal.topology, dict(parent.proposal.settings)
-            whose = parent.label
+            made_of = parent.label
             try:
                 if len(parents) > 1 and self.generator.random() < CROSSED:
                     other = self.generator.choice([one for one in parents if one is not parent])
                     topology = self.space.recombine(topology, other.proposal.topology, self.generator)
-                    whose += f" crossed with {other.label}"
+                    made_of += f" crossed with {other.label}"
                 else:
                     topology, settings = self.space.mutate(topology, settings, self.generator)
             except SpaceError:  # a tiny space may have no neighbour
                 continue
             if self.space.settings and self.generator.random() < OTHER_SETTINGS:
                 settings = dict(self.generator.choice(parents).proposal.settings)
-            why = f"the most promising of {self.settings.pool} edits of the best {len(parents)}, of {whose}"
+            why = f"the most promising of {self.settings.pool} edits of the best {len(parents)}, of {made_of}"
             yield Proposal(topology, settings, parent.key, {"strategy": "graph_bo", "why": why})
 
     def _trained_again(self, trained: Sequence[Record], parents: Sequence[Record]) -> Iterator[Proposal]:

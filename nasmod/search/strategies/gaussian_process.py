@@ -23,6 +23,7 @@ from nasmod.search.strategies.features import LABEL, SETTING, Features
 
 Floats = NDArray[np.float64]
 LABEL_SHARES = (0.0, 0.3, 0.7, 1.0)  # of the topology's kernel: Weisfeiler-Lehman labels; the rest is paths and sizes
+LEAST_SPREAD = 0.5  # of a setting, on its log scale: what was hardly varied would else lie far from what it never was
 SETTING_SHARES = (0.25, 0.0, 0.5)  # of the whole kernel: the training settings; the first is tried with all the others
 NOISES = (0.01, 0.03, 0.1, 0.3)  # variance of a training, as a share of the spread of all
 
@@ -69,7 +70,10 @@ class GaussianProcess:
         names = sorted({name for found in seen for name in found})
         self._columns = [_numbered(name for name in names if _part(name) == part) for part in range(3)]
         tables = self._tables(seen)
-        self._scales = [(table.mean(0), table.std(0) + 1e-9) for table in tables[1:]]
+        self._scales = [
+            (table.mean(0), np.maximum(table.std(0), least))
+            for table, least in zip(tables[1:], (1e-9, LEAST_SPREAD), strict=True)
+        ]
         self._fitted_to = self._vectors(tables)
         self._scores: Floats = ndtri((average_ranks(targets) - 0.5) / len(seen))
         self._known = np.sort(self._scores), np.sort(np.asarray(targets, dtype=np.float64))

@@ -34,6 +34,7 @@ from nasmod.study import TRAINED, Proposal, Record, candidate_key
 CROSSED = 0.2  # share of the edits that are crossovers with another of the best
 OTHER_SETTINGS = 0.25  # share of the edits that get the training settings of another of the best
 TRAINED_AGAIN = 0.25  # as a share of the pool: trained topologies with training settings of the best
+SETTINGS_ALONE = 0.1  # share of all candidates that are to tell what training settings do, the topology being the same
 SAMPLES = 16  # of the posterior, over which a gain of hypervolume is averaged
 
 
@@ -59,11 +60,11 @@ class GraphBo:
         few = max(0, self.settings.initial - drawn) if len(trained) >= 2 else count
         found = [draw(self.space, self.generator, "graph_bo", "one of the first, drawn at random") for _ in range(few)]
         if len(found) < count:
-            found += self._of_the_model(trained, {record.key for record in searched}, count - len(found))
+            found += self._of_the_model(trained, searched, count - len(found))
         return found
 
-    def _of_the_model(self, trained: Sequence[Record], known: set[str], count: int) -> list[Proposal]:
-        fitted_to = window(trained)
+    def _of_the_model(self, trained: Sequence[Record], searched: Sequence[Record], count: int) -> list[Proposal]:
+        fitted_to, known = window(trained), {record.key for record in searched}
         seen = [features(record.proposal.topology, record.proposal.settings) for record in fitted_to]
         with threadpool_limits(1, user_api="blas"):  # where workers have the cores, more take twice as long
             models = [GaussianProcess(seen, targets) for targets in self._targets(fitted_to)]
@@ -80,7 +81,23 @@ class GraphBo:
             chosen[next((index for index in order if index not in chosen), order[0])] = None
         # what follows stands in for what is over the FLOPs budget
         chosen |= dict.fromkeys(np.argsort(-promises[0]).tolist())
-        return [pool[index] for index in chosen]
+        return [*self._of_other_settings(searched, parents[0]), *(pool[index] for index in chosen)]
+
+    def _of_other_settings(self, searched: Sequence[Record], best: Record) -> list[Proposal]:
+        """The best topology with one training setting changed, while few candidates tell what settings do.
+
+        The model would hardly ask for these: as long as nothing was tried, it takes settings for what does not matter.
+        """
+        topology_of = {record.key: record.proposal.topology.key for record in searched}
+        alone = sum(topology_of.get(record.proposal.parent or "") == topology_of[record.key] for record in searched)
+        if alone >= SETTINGS_ALONE * len(searched):
+            return []
+        try:
+            settings = self.space.move_settings(best.proposal.settings, self.generator)
+        except SpaceError:  # the space searches none
+            return []
+        why = f"the topology of {best.label} with another training setting"
+        return [Proposal(best.proposal.topology, settings, best.key, {"strategy": "graph_bo", "why": why})]
 
     def _parents(self, records: Sequence[Record], means: Floats) -> list[Record]:
         """The records of which edits are looked at, each of another topology.

@@ -41,6 +41,17 @@ def test_what_a_setting_does_is_learned_from_all_topologies(seen):
     assert (process.means(better) > process.means(worse)).all()
 
 
+def test_settings_that_were_never_varied_are_not_far_from_all_others(seen, monkeypatch):
+    """Two that were never tried are alike by how near they are to what was tried, and to each other."""
+    monkeypatch.setattr("nasmod.search.strategies.gaussian_process.SETTING_SHARES", (0.5,))
+    own, near, far = ([{**found, "setting batch_size": math.log(size)} for found in seen] for size in (128, 96, 8))
+    process = GaussianProcess(own[:40], [found["size modules"] for found in seen[:40]])
+    posterior = process.posterior([own[0], near[0], far[0]])
+    variances = np.diag(posterior.covariance)
+    assert variances[0] < variances[1] < variances[2]
+    assert variances[1] < 0.5 * variances[2]
+
+
 @given(st.lists(st.floats(-1, 1), min_size=60, max_size=60, unique=True))
 def test_only_the_order_of_what_was_reached_counts(seen, targets):
     """So that one that learned nothing says no more than any other that is worst."""

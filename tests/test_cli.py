@@ -583,7 +583,7 @@ def test_a_plugin_that_cannot_be_used(run: Run, tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.slow
 def test_start_interrupt_resume_and_export_in_processes_of_their_own(tmp_path: Path) -> None:
-    study_file(tmp_path, "real", STUDY.replace("trials = 6", "trials = 60"))
+    study_file(tmp_path, "real", STUDY.replace("trials = 6", "trials = 30"))
     process = subprocess.Popen(
         [*NASMOD, "start", "real.toml", "--workers", "2"],
         cwd=tmp_path,
@@ -624,8 +624,8 @@ def test_start_interrupt_resume_and_export_in_processes_of_their_own(tmp_path: P
         return done.stdout
 
     said = call("resume", "real", "--workers", "2")
-    assert "60/60 trained" in said or "the budget is reached: 60" in said
-    assert status()["trained"] == 60
+    assert "30/30 trained" in said or "the budget is reached: 30" in said
+    assert status()["trained"] == 30
     assert "largest absolute difference" in call("export", "real", "-o", "exported/real")
 
 

@@ -81,16 +81,18 @@ class GraphBo:
             chosen[next((index for index in order if index not in chosen), order[0])] = None
         # what follows stands in for what is over the FLOPs budget
         chosen |= dict.fromkeys(np.argsort(-promises[0]).tolist())
-        return [*self._of_other_settings(searched, parents[0]), *(pool[index] for index in chosen)]
+        under_way = [record for record in searched if record.state in ("queued", "running")]
+        others = self._of_other_settings([*fitted_to, *under_way], parents[0])
+        return [*others, *(pool[index] for index in chosen)]
 
-    def _of_other_settings(self, searched: Sequence[Record], best: Record) -> list[Proposal]:
+    def _of_other_settings(self, records: Sequence[Record], best: Record) -> list[Proposal]:
         """The best topology with one training setting changed, while few candidates tell what settings do.
 
         The model would hardly ask for these: as long as nothing was tried, it takes settings for what does not matter.
         """
-        topology_of = {record.key: record.proposal.topology.key for record in searched}
-        alone = sum(topology_of.get(record.proposal.parent or "") == topology_of[record.key] for record in searched)
-        if alone >= SETTINGS_ALONE * len(searched):
+        topology_of = {record.key: record.proposal.topology.key for record in records}
+        alone = sum(topology_of.get(record.proposal.parent or "") == topology_of[record.key] for record in records)
+        if alone >= SETTINGS_ALONE * len(records):
             return []
         try:
             settings = self.space.move_settings(best.proposal.settings, self.generator)

@@ -57,15 +57,6 @@ def mutate(
     return child, changed
 
 
-def move_settings(space: Space, settings: Mapping[str, Parameter], generator: random.Random) -> dict[str, Parameter]:
-    """The searched training settings with one of them changed; `SpaceError` where none can be."""
-    for _ in range(TRIES if space.settings else 0):
-        changed = _moved_settings(space, settings, generator)
-        if changed != settings:
-            return changed
-    raise SpaceError("The space searches no training setting that could be changed.")
-
-
 def with_merges(space: Space, topology: Topology, generator: random.Random) -> Topology:
     """The topology with a merge drawn for every module that newly reads several nodes; outputs merge as always."""
     nodes = []
@@ -88,7 +79,7 @@ def _edited(
     tries = [name for _ in range(ROUNDS) for name in generator.sample(names, len(names)) for _ in range(TRIES)]
     for name in tries:
         if name == "settings":
-            changed = _moved_settings(space, settings, generator)
+            changed = _redrawn(space, settings, generator)
             if changed != settings:
                 return parent, changed
             continue
@@ -294,6 +285,6 @@ def _resizable(space: Space, node: Node) -> list[str]:
     return [*space.kinds[node.kind].searched, *(["merge"] if "merge" in node.params and len(space.merges) > 1 else [])]
 
 
-def _moved_settings(space: Space, settings: Mapping[str, Parameter], generator: random.Random) -> dict[str, Parameter]:
+def _redrawn(space: Space, settings: Mapping[str, Parameter], generator: random.Random) -> dict[str, Parameter]:
     name = generator.choice(space.settings)
     return {**settings, name: _moved(space.setting_distributions[name], settings[name], generator)}

@@ -20,7 +20,7 @@ from nasmod.space.drawing import draw
 from nasmod.space.file import SpaceFile
 from nasmod.space.listing import list_proposals, list_topologies
 from nasmod.space.members import Members
-from nasmod.space.mutation import move_settings, mutate
+from nasmod.space.mutation import mutate
 from nasmod.space.placement import nearest_placement
 from nasmod.space.recombination import recombine
 from nasmod.space.searched_kind import NONE, read_kind
@@ -155,10 +155,6 @@ class Space:
     ) -> tuple[Topology, Settings]:
         """A proposal one random edit away; `SpaceError` if there is none."""
         return mutate(self, topology, settings, generator)
-
-    def move_settings(self, settings: Mapping[str, Parameter], generator: Random) -> Settings:
-        """The searched training settings with one of them changed; `SpaceError` where none can be."""
-        return move_settings(self, settings, generator)
 
     def recombine(self, one: Topology, other: Topology, generator: Random) -> Topology:
         """A topology with modules of two others, unlike both; `SpaceError` if there is none."""

@@ -12,7 +12,6 @@ import pytest
 from optuna._hypervolume import compute_hypervolume
 
 from nasmod import registry
-from nasmod.errors import SpaceError
 from nasmod.search.strategies.features import features
 from nasmod.search.strategies.gaussian_process import GaussianProcess
 from nasmod.search.strategies.graph_bo import GraphBo, GraphBoSettings
@@ -66,27 +65,27 @@ def test_it_learns_which_training_settings_every_topology_wants(space):
     assert statistics.median(missed[20:]) < 0.5 < 1 < statistics.median(missed[:10])
 
 
-def test_a_tenth_of_its_candidates_differ_from_another_in_one_training_setting_alone(space):
+def test_some_of_its_candidates_differ_from_another_in_one_training_setting_alone(space):
     records = searched(space, "graph_bo", COMBINED, 45, initial=10)
     by_key = {record.key: record for record in records}
-    moved = [record for record in records if record.proposal.origin["why"].endswith("with another training setting")]
+    moved = [record for record in records if " with another " in record.proposal.origin["why"]]
+    changed = []
     for record in moved:
         parent = by_key[record.proposal.parent].proposal
         assert record.proposal.topology.key == parent.topology.key
-        assert sum(value != parent.settings[name] for name, value in record.proposal.settings.items()) == 1
-    assert moved
+        changed += [name for name, value in record.proposal.settings.items() if value != parent.settings[name]]
+    assert len(changed) == len(moved)
+    assert set(changed) == set(space.settings)  # each in turn
     alone = [
         r for r in records if r.proposal.parent and by_key[r.proposal.parent].proposal.topology == r.proposal.topology
     ]
-    assert len(alone) >= 4
+    assert len(alone) > 0.1 * len(records)
 
 
 def test_a_space_without_searched_settings_has_nothing_to_change_in_them():
     space = Space.of(SpaceFile.from_table({"modules": {"max": 2}, "kinds": {"dense": {"width": [8, 16]}}}), *FLAT)
     found = searched(space, "graph_bo", COMBINED, 12, initial=4)
-    assert not [record for record in found if "training setting" in record.proposal.origin["why"]]
-    with pytest.raises(SpaceError, match="searches no training setting"):
-        space.move_settings({}, random.Random(0))
+    assert not [record for record in found if " with another " in record.proposal.origin["why"]]
 
 
 def test_it_tries_trained_topologies_with_the_training_settings_of_others(space):

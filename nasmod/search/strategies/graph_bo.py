@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -34,7 +35,8 @@ from nasmod.study import TRAINED, Proposal, Record, candidate_key
 CROSSED = 0.2  # share of the edits that are crossovers with another of the best
 OTHER_SETTINGS = 0.25  # share of the edits that get the training settings of another of the best
 TRAINED_AGAIN = 0.25  # as a share of the pool: trained topologies with training settings of the best
-SETTINGS_ALONE = 0.1  # share of all candidates that are to tell what training settings do, the topology being the same
+SETTINGS_ALONE = 0.15  # share of the candidates that are to tell what a training setting does, all else being the same
+TRIES = 20  # to draw another value of a setting
 SAMPLES = 16  # of the posterior, over which a gain of hypervolume is averaged
 
 
@@ -90,15 +92,23 @@ class GraphBo:
 
         The model would hardly ask for these: as long as nothing was tried, it takes settings for what does not matter.
         """
-        topology_of = {record.key: record.proposal.topology.key for record in records}
-        alone = sum(topology_of.get(record.proposal.parent or "") == topology_of[record.key] for record in records)
-        if alone >= SETTINGS_ALONE * len(records):
+        by_key = {record.key: record.proposal for record in records}
+        changed: Counter[str] = Counter()
+        alone = 0
+        for record in records:
+            parent = by_key.get(record.proposal.parent or "")
+            if parent is not None and parent.topology.key == record.proposal.topology.key:
+                alone += 1
+                changed.update(n for n, value in record.proposal.settings.items() if value != parent.settings.get(n))
+        if not self.space.settings or alone >= SETTINGS_ALONE * len(records):
             return []
-        try:
-            settings = self.space.move_settings(best.proposal.settings, self.generator)
-        except SpaceError:  # the space searches none
+        name = min(self.space.settings, key=lambda name: (changed[name], self.generator.random()))
+        values = (self.space.setting_distributions[name].random(self.generator) for _ in range(TRIES))
+        value = next((value for value in values if value != best.proposal.settings[name]), None)
+        if value is None:  # there is no other
             return []
-        why = f"the topology of {best.label} with another training setting"
+        why = f"the topology of {best.label} with another {name}"
+        settings = {**best.proposal.settings, name: value}
         return [Proposal(best.proposal.topology, settings, best.key, {"strategy": "graph_bo", "why": why})]
 
     def _parents(self, records: Sequence[Record], means: Floats) -> list[Record]:

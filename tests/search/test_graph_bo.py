@@ -155,6 +155,7 @@ def test_it_puts_last_what_another_training_would_hardly_tell(space):
     assert strategy._is_told(records, pool, [posterior]).tolist() == [True, False, False]
 
 
+@pytest.mark.slow
 def test_it_finds_more_of_a_front_than_random_draws():
     """In the made-up results wide modules are skilled and dear, and a chain of narrow ones is nearly as good."""
     table = {"modules": {"min": 1, "max": 5}, "kinds": {"dense": {"width": [8, 16, 32, 64, 128]}}}

@@ -36,7 +36,7 @@ CROSSED = 0.2  # share of the edits that are crossovers with another of the best
 OTHER_SETTINGS = 0.25  # share of the edits that get the training settings of another of the best
 TRAINED_AGAIN = 0.25  # as a share of the pool: trained topologies with training settings of the best
 SETTINGS_ALONE = 0.15  # share of the candidates that are to tell what a training setting does, all else being the same
-TRIES = 20  # to draw another value of a setting
+TRIES = 20  # to draw a value of a setting that was not tried
 SAMPLES = 16  # of the posterior, over which a gain of hypervolume is averaged
 
 
@@ -84,10 +84,10 @@ class GraphBo:
         # what follows stands in for what is over the FLOPs budget
         chosen |= dict.fromkeys(np.argsort(-promises[0]).tolist())
         under_way = [record for record in searched if record.state in ("queued", "running")]
-        others = self._of_other_settings([*fitted_to, *under_way], parents[0])
+        others = self._of_other_settings([*fitted_to, *under_way], parents[0], known)
         return [*others, *(pool[index] for index in chosen)]
 
-    def _of_other_settings(self, records: Sequence[Record], best: Record) -> list[Proposal]:
+    def _of_other_settings(self, records: Sequence[Record], best: Record, known: set[str]) -> list[Proposal]:
         """The best topology with one training setting changed, while few candidates tell what settings do.
 
         The model would hardly ask for these: as long as nothing was tried, it takes settings for what does not matter.
@@ -100,16 +100,16 @@ class GraphBo:
             if parent is not None and parent.topology.key == record.proposal.topology.key:
                 alone += 1
                 changed.update(n for n, value in record.proposal.settings.items() if value != parent.settings.get(n))
-        if not self.space.settings or alone >= SETTINGS_ALONE * len(records):
+        if alone >= SETTINGS_ALONE * len(records):
             return []
-        name = min(self.space.settings, key=lambda name: (changed[name], self.generator.random()))
-        values = (self.space.setting_distributions[name].random(self.generator) for _ in range(TRIES))
-        value = next((value for value in values if value != best.proposal.settings[name]), None)
-        if value is None:  # there is no other
-            return []
-        why = f"the topology of {best.label} with another {name}"
-        settings = {**best.proposal.settings, name: value}
-        return [Proposal(best.proposal.topology, settings, best.key, {"strategy": "graph_bo", "why": why})]
+        topology, own = best.proposal.topology, best.proposal.settings
+        for name in sorted(self.space.settings, key=lambda name: (changed[name], self.generator.random())):
+            for _ in range(TRIES):
+                settings = {**own, name: self.space.setting_distributions[name].random(self.generator)}
+                if candidate_key(topology, settings) not in known:
+                    why = f"the topology of {best.label} with another {name}"
+                    return [Proposal(topology, settings, best.key, {"strategy": "graph_bo", "why": why})]
+        return []
 
     def _parents(self, records: Sequence[Record], means: Floats) -> list[Record]:
         """The records of which edits are looked at, each of another topology.

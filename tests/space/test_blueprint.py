@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -40,6 +41,23 @@ def dense(width: int, *inputs: int, **merge: str) -> Node:
 
 def space_of(file: dict[str, Any]) -> Space:
     return Space.of(SpaceFile.from_table(file), {"x": (6,)}, {"y": (2,)})
+
+
+def changed(file: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """A copy of a space file with another value at a path of keys."""
+    copied = copy.deepcopy(file)
+    table = copied
+    for key in path[:-1]:
+        table = table[key]
+    table[path[-1]] = value
+    return copied
+
+
+def check_refused(file: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpaceError) as refused:
+        space_of(file)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_it_holds_exactly_what_its_places_allow():
@@ -123,15 +141,7 @@ def test_a_topology_that_does_not_fit_many_equal_places_is_refused_without_tryin
     ],
 )
 def test_a_file_that_cannot_be_is_refused_in_one_line(path, value, words):
-    file = copy.deepcopy(FILE)
-    table = file
-    for key in path[:-1]:
-        table = table[key]
-    table[path[-1]] = value
-    with pytest.raises(SpaceError) as refused:
-        space_of(file)
-    assert words in str(refused.value)
-    assert "\n" not in str(refused.value)
+    check_refused(changed(FILE, path, value), words)
 
 
 def test_an_input_that_no_place_reads_is_refused():

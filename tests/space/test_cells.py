@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from typing import Any
 
@@ -12,8 +11,9 @@ from hypothesis import strategies as st
 
 from nasmod import registry
 from nasmod.errors import SpaceError
-from nasmod.space import Space, SpaceFile
+from nasmod.space import Space
 from nasmod.topology import Node, Topology
+from tests.space.test_blueprint import changed, check_refused, space_of
 
 CELLS: dict[str, Any] = {
     "kinds": {"dense": {"width": [8, 16]}, "skip": {}},
@@ -46,10 +46,6 @@ ALIKE: dict[str, Any] = {
     },
 }
 SPACES = {"cells": CELLS, "alike": ALIKE}
-
-
-def space_of(file: dict[str, Any]) -> Space:
-    return Space.of(SpaceFile.from_table(file), {"x": (6,)}, {"y": (2,)})
 
 
 def modules(topology: Topology) -> list[Node]:
@@ -166,19 +162,9 @@ def test_the_packaged_cells_are_three_alike():
     ],
 )
 def test_a_file_that_cannot_be_is_refused_in_one_line(path, value, words):
-    file = copy.deepcopy(CELLS)
-    table = file["wiring"]
-    for key in path[:-1]:
-        table = table[key]
-    table[path[-1]] = value
-    with pytest.raises(SpaceError) as refused:
-        space_of(file)
-    assert words in str(refused.value)
-    assert "\n" not in str(refused.value)
+    check_refused(changed(CELLS, ("wiring", *path), value), words)
 
 
 def test_a_place_like_one_that_is_not_there_is_refused():
-    file = copy.deepcopy(ALIKE)
-    file["wiring"]["places"]["two"]["like"] = "too"
-    with pytest.raises(SpaceError, match=r"wiring.places.two: No place named before 'too'"):
-        space_of(file)
+    file = changed(ALIKE, ("wiring", "places", "two", "like"), "too")
+    check_refused(file, "wiring.places.two: No place named before 'too'")

@@ -159,7 +159,7 @@ class WiringSection(_Section):
             )
         elif cells and not (self.cells and self.stack):
             raise ValueError(
-                "`cells` need a `stack`, their names in order from the inputs to the outputs, and a `stack` needs `cells`"
+                "`cells` need a `stack`, their names in order from inputs to outputs, and a `stack` needs `cells`"
             )
         elif not cells and not (self.places and self.outputs):
             raise ValueError("fixed edges need `places`, each with what it reads, and `outputs`, with what each reads")

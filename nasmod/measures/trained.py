@@ -6,7 +6,7 @@ same plan, data, settings and seed give the same numbers, whether a worker train
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,14 +45,15 @@ def train_and_measure(
     on_epoch: Callable[[Epoch], str | None] | None = None,
     device: str = "cpu",
     checkpoint: bytes | None = None,
+    averaged_at: Collection[int] = (),
     known: Measured | None = None,
 ) -> Trained:
     """Train the network of a plan from new weights, or from a checkpoint of the same training, and measure it.
 
     `prepare(network)` may change the network on the CPU, built and normalised, before it is trained; a checkpoint then
-    replaces its weights. `penalty` and `on_epoch` are those of `train`. `known` is what `measure_plan` gave, where the
-    caller has asked it already. A training that `on_epoch` stopped keeps the values known before it: what more is
-    worth measuring then, `measure_network` measures inside `on_epoch`.
+    replaces its weights. `penalty`, `on_epoch` and `averaged_at` are those of `train`. `known` is what `measure_plan`
+    gave, where the caller has asked it already. A training that `on_epoch` stopped keeps the values known before it:
+    what more is worth measuring then, `measure_network` measures inside `on_epoch`.
     Raises `TrainingFailed` as `train` does, and what `measure_all` raises.
     """
     if known is None:
@@ -69,7 +70,9 @@ def train_and_measure(
         outputs = epoch.validation_outputs
         return None if on_epoch is None else on_epoch(epoch)
 
-    result = train(network, dataset, settings, seed, told, penalty, device=device, checkpoint=checkpoint)
+    result = train(
+        network, dataset, settings, seed, told, penalty, device=device, checkpoint=checkpoint, averaged_at=averaged_at
+    )
     if result.stopped is None:
         found = measure_network(
             network, dataset, measures, seed, device=device, with_test=True, validation_outputs=outputs

@@ -136,6 +136,7 @@ class CandidateTraining:
             on_epoch=on_epoch,
             device=self.device,
             checkpoint=self.held.checkpoint,
+            averaged_at=self.rungs,
             known=self.known,
         )
         self.interruptible = False
@@ -202,16 +203,19 @@ class CandidateTraining:
         return reason
 
     def _rung_result(self, epoch: Epoch) -> RungResult:
-        """What is compared at a rung: of the measures those that the objective speaks of, without the test split."""
-        assert isinstance(epoch.network, Network)
+        """What is compared at a rung: measures of the averaged weights, those that the objective speaks of.
+
+        The test split is not looked at.
+        """
+        assert isinstance(epoch.averaged, Network)
         objective, chosen = self.context.objective, measures_at_rungs(self.context.study)
         found = measure_network(
-            epoch.network,
+            epoch.averaged,
             self.context.dataset,
             chosen,
             self.seed,
             device=self.device,
-            validation_outputs=epoch.validation_outputs,
+            validation_outputs=epoch.averaged_outputs,
         )
         self.at_rung = self.known.joined(found)
         values, errors, _ = self.at_rung

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from nasmod.data import Dataset
-from nasmod.training.batches import Batches, augmented, check_augmentation
+from nasmod.training.averaging import AVERAGE_OVER, averaged_network
+from nasmod.training.batches import Batch, Batches, augmented, check_augmentation
 from nasmod.training.checkpoints import load_checkpoint, save_checkpoint
 from nasmod.training.devices import autocast, device_for, keep_freed_memory
 from nasmod.training.evaluation import EVALUATION_BATCH, accuracy_of, loss_of, predict
@@ -50,10 +51,12 @@ def train(
     *,
     device: str | torch.device = "cpu",
     checkpoint: bytes | None = None,
+    averaged_at: Collection[int] = (),
 ) -> TrainResult:
     """Train a network in place, from its present weights or from a checkpoint of the same training.
 
-    `on_epoch` is told of every epoch and may return a reason to stop there. `penalty(network, activations)` is added
+    `on_epoch` is told of every epoch and may return a reason to stop there; after the epochs `averaged_at` it gets the
+    network with averaged weights too. `penalty(network, activations)` is added
     to the loss; the activations are those of ``network.run`` by step, or the outputs of a network without it.
     Raises `TrainingFailed` with its reason: a loss that is not finite, an epoch longer than allowed, no memory left.
     """
@@ -63,7 +66,7 @@ def train(
         keep_freed_memory()
     try:
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-            return _train(network, dataset, settings, seed, on_epoch, penalty, device, checkpoint)
+            return _train(network, dataset, settings, seed, on_epoch, penalty, device, checkpoint, averaged_at)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _out_of_memory(device, error) from error
     except RuntimeError as error:
@@ -86,6 +89,7 @@ def _train(
     penalty: Penalty | None,
     device: torch.device,
     checkpoint: bytes | None,
+    averaged_at: Collection[int],
 ) -> TrainResult:
     images = any(len(shape) == 3 for shape in dataset.inputs.values())
     network.to(device)
@@ -94,7 +98,8 @@ def _train(
     done: int = 0
     curve: list[dict[str, float]] = []
     layout = channels_last(network) if images else nullcontext()
-    with layout, FlatAdamW(network, settings.weight_decay) as optimizer:
+    average_over = max(1.0, AVERAGE_OVER * len(batches)) if averaged_at else None
+    with layout, FlatAdamW(network, settings.weight_decay, average_over) as optimizer:
         if checkpoint is not None:
             done, curve = load_checkpoint(network, optimizer, checkpoint)
         for number in range(done + 1, settings.epochs + 1):
@@ -103,11 +108,8 @@ def _train(
             optimizer.gather()
             network.train()
             losses: list[Tensor] = []
-            step = (number - 1) * len(batches)
             rate = 0.0
-            for inputs, targets in batches.shuffled(derive(seed, "order", number)):
-                if settings.augment != "none":
-                    inputs = augmented(inputs, settings.augment, derive(seed, "augment", step))
+            for step, (inputs, targets) in _steps(batches, settings, seed, number):
                 rate = learning_rate(settings, step, len(batches))
 
                 with autocast(device, settings.mixed_precision):
@@ -119,7 +121,6 @@ def _train(
                 optimizer.step(rate, settings.clip_norm)
 
                 losses.append(loss.detach())
-                step += 1
                 _check_time(time.perf_counter() - started, number, settings)
 
             train_loss = float(torch.stack(losses) @ batches.shares)
@@ -130,6 +131,11 @@ def _train(
                     f"The loss is not finite after epoch {number}: training {train_loss}, validation {validation_loss}."
                 )
             accuracy = accuracy_of(predicted, validation.targets, dataset.task)
+            averaged, averaged_outputs = None, None
+            if number in averaged_at:
+                inputs_of_steps = (inputs for _, (inputs, _) in _steps(batches, settings, seed, number))
+                averaged = averaged_network(network, optimizer, inputs_of_steps, settings.batch_size)
+                averaged_outputs = predict(averaged, validation)
             seconds = time.perf_counter() - started
             _check_time(seconds, number, settings)
             curve.append(
@@ -142,6 +148,8 @@ def _train(
                     "seconds": seconds,
                 }
             )
+            if averaged_outputs is not None:
+                curve[-1]["averaged_accuracy"] = accuracy_of(averaged_outputs, validation.targets, dataset.task)
             stopped = on_epoch(
                 Epoch(
                     number=number,
@@ -154,11 +162,22 @@ def _train(
                     curve=tuple(curve),
                     validation_outputs=predicted,
                     state=partial(save_checkpoint, network, optimizer, number, curve),
+                    averaged=averaged,
+                    averaged_outputs=averaged_outputs,
                 )
             )
             if stopped is not None:
                 return _result(curve, stopped)
     return _result(curve, None)
+
+
+def _steps(batches: Batches, settings: TrainingSettings, seed: int, epoch: int) -> Iterator[tuple[int, Batch]]:
+    """The batches of an epoch as they are trained on, with the number of their step in the whole training."""
+    shuffled = batches.shuffled(derive(seed, "order", epoch))
+    for step, (inputs, targets) in enumerate(shuffled, start=(epoch - 1) * len(batches)):
+        if settings.augment != "none":
+            inputs = augmented(inputs, settings.augment, derive(seed, "augment", step))
+        yield step, (inputs, targets)
 
 
 def _forward(

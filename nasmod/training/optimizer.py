@@ -1,7 +1,8 @@
 """AdamW on a whole network as one tensor: its trainable parameters, their gradients and their moments.
 
 Zeroing, clipping and the step then cost one operation each instead of one per parameter, a third of a step of the small
-networks that a search trains. The arithmetic is torch's own fused kernel, the values those of plain parameters.
+networks that a search trains. The arithmetic is torch's own fused kernel, the values those of plain parameters. So does
+a running average of the parameters, which `averaging` evaluates.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 class FlatAdamW:
     """A context: inside it the parameters of a network are views of one tensor, after it tensors of their own."""
 
-    def __init__(self, network: nn.Module, weight_decay: float) -> None:
+    def __init__(self, network: nn.Module, weight_decay: float, average_over: float | None = None) -> None:
+        """`average_over` is how many steps back the running average of the parameters reaches; None: none is kept."""
         self._parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         types = {(parameter.dtype, parameter.device) for parameter in self._parameters}
         assert len(types) == 1, f"trainable parameters must be of one type on one device; got {types}"
@@ -35,6 +37,9 @@ class FlatAdamW:
         self.values = torch.zeros(end, dtype=self._parameters[0].dtype, device=self._parameters[0].device)
         self.gradient, self.mean, self.square = (torch.zeros_like(self.values) for _ in range(3))
         self.steps = torch.zeros((), device=self.values.device)
+        self._average_over = average_over
+        self.average = None if average_over is None else torch.zeros_like(self.values)
+        self._taken = 0  # steps, as a plain number: reading `steps` would wait for a GPU
 
     def __enter__(self) -> FlatAdamW:
         self.gather()
@@ -82,19 +87,34 @@ class FlatAdamW:
             maximize=False,
         )
         self.gradient.zero_()
+        if self.average is not None and self._average_over is not None:
+            self._taken += 1
+            self.average.lerp_(self.values, 1 / min(self._taken, self._average_over))  # at first of all steps alike
+
+    @torch.no_grad()
+    def put_average(self, copy: nn.Module) -> None:
+        """Give a copy of the network the averaged parameters."""
+        assert self.average is not None, "no average is kept"
+        own = [parameter for parameter in copy.parameters() if parameter.requires_grad]
+        for parameter, offset in zip(own, self._offsets, strict=True):
+            parameter.copy_(_view(self.average, offset, parameter))
 
     def state(self) -> dict[str, Tensor]:
         """What it remembers from step to step, besides the parameters themselves."""
-        return {"mean": self.mean, "square": self.square, "steps": self.steps}
+        state = {"mean": self.mean, "square": self.square, "steps": self.steps}
+        return state if self.average is None else {**state, "average": self.average}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Remember what `state` told; ValueError if that was another network's."""
         own = self.state()
+        if "average" in own and "average" not in state:  # a checkpoint of a version that kept none
+            state = {**state, "average": self.values}
         if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in own.items()}:
             raise ValueError("The optimizer's state does not fit the network.")
         for name, value in own.items():
             value.copy_(state[name])
+        self._taken = int(self.steps)
 
 
 def _view(flat: Tensor, offset: int, parameter: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ class Epoch:
     `seconds` is its training and validation, without what `on_epoch` does. `curve` holds one row per epoch so far,
     this one included. `validation_outputs` are those of the network now, (N, n) by name, on the device of the training.
     ``state()`` gives the checkpoint to go on from: call it inside `on_epoch`, later it would tell
-    of a later epoch.
+    of a later epoch. `averaged` is a copy of the network with averaged weights, with its own outputs on the validation
+    split, where `train` was asked for it; the row of such an epoch has an ``averaged_accuracy``.
     """
 
     number: int  # from 1
@@ -49,6 +50,8 @@ class Epoch:
     curve: tuple[dict[str, float], ...]
     validation_outputs: Mapping[str, Tensor]
     state: Callable[[], bytes]
+    averaged: nn.Module | None = None
+    averaged_outputs: Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)

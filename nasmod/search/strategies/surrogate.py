@@ -25,21 +25,22 @@ def window(trained: Sequence[Record]) -> list[Record]:
 
 def at_the_end(records: Sequence[Record]) -> Floats:
     """Scores; of what was stopped early, plus what those that ran on gained from that epoch to their end."""
-    curves = [_accuracies(record) for record in records]
-    ran_on = [curve for record, curve in zip(records, curves, strict=True) if record.state == "finished"]
+    ran_on = [record.curve for record in records if record.state == "finished"]
 
     @functools.cache
-    def gained_after(epochs: int) -> float:
-        gained = [curve[-1] - curve[epochs - 1] for curve in ran_on if len(curve) > epochs > 0]
+    def gained_after(epochs: int, compared: str) -> float:
+        gained = [
+            curve[-1]["validation_accuracy"] - curve[epochs - 1][compared]
+            for curve in ran_on
+            if len(curve) > epochs > 0 and compared in curve[epochs - 1]
+        ]
         return float(np.median(gained)) if gained else 0.0
 
-    return np.array(
-        [
-            (record.score or 0.0) + (gained_after(len(curve)) if record.state != "finished" else 0.0)
-            for record, curve in zip(records, curves, strict=True)
-        ]
-    )
+    def reached(record: Record) -> float:
+        score = record.score or 0.0
+        if record.state == "finished" or not record.curve:
+            return score
+        compared = "averaged_accuracy" if "averaged_accuracy" in record.curve[-1] else "validation_accuracy"
+        return score + gained_after(len(record.curve), compared)
 
-
-def _accuracies(record: Record) -> list[float]:
-    return [point["validation_accuracy"] for point in record.curve if "validation_accuracy" in point]
+    return np.array([reached(record) for record in records])

@@ -197,6 +197,21 @@ def test_what_was_stopped_counts_what_it_would_have_reached(space):
     assert at_the_end([ran_on, stopped]).tolist() == pytest.approx([0.5, 0.6])
 
 
+def test_what_was_stopped_by_its_averaged_weights_is_told_from_those_of_others(space):
+    """What others gained is counted from their averaged weights too; one without them tells nothing of it."""
+    one = made_up(space, Proposal(*space.random(random.Random(0))), 0, COMBINED)
+
+    def record(state: str, score: float, *rows: tuple[float, float | None]) -> Record:
+        curve = [{"validation_accuracy": raw, "averaged_accuracy": averaged} for raw, averaged in rows]
+        known = [{name: value for name, value in row.items() if value is not None} for row in curve]
+        return replace(one, state=state, score=score, curve=tuple(known))
+
+    ran_on = record("finished", 0.5, (0.3, 0.48), (0.5, None))
+    without = record("finished", 0.7, (0.1, None), (0.7, None))
+    stopped = record("stopped", 0.45, (0.2, 0.45))
+    assert at_the_end([ran_on, without, stopped]).tolist() == pytest.approx([0.5, 0.7, 0.47])
+
+
 def test_features_do_not_depend_on_the_order_of_nodes_and_tell_wirings_apart():
     x, y = Node("input", (), {"name": "x"}), Node("output", (1, 2), {"name": "y"})
     small, large = ({"width": width} for width in (8, 16))

@@ -139,6 +139,7 @@ def test_an_early_stop_is_stored_with_its_reason_and_the_measures_of_its_rung(ma
     assert "is under" in record.reason
     assert record.score is not None
     assert "modularity" in record.measures
+    assert record.measures["accuracy"] == record.curve[-1]["averaged_accuracy"]  # that of the averaged weights
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,9 @@ def train(
 ) -> TrainResult:
     """Train a network in place, from its present weights or from a checkpoint of the same training.
 
-    `on_epoch` is told of every epoch and may return a reason to stop there; after the epochs `averaged_at` it gets a copy
-    of the network with averaged weights too. `penalty(network, activations)` is added to the loss; the activations are
-    those of ``network.run`` by step, or the outputs of a network without it.
+    `on_epoch` is told of every epoch and may return a reason to stop there; after the epochs `averaged_at` it gets a
+    copy of the network with averaged weights too. `penalty(network, activations)` is added to the loss; the activations
+    are those of ``network.run`` by step, or the outputs of a network without it.
     Raises `TrainingFailed` with its reason: a loss that is not finite, an epoch longer than allowed, no memory left.
     """
     check_augmentation(settings.augment, dataset)

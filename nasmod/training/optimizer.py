@@ -1,8 +1,8 @@
 """AdamW on a whole network as one tensor: its trainable parameters, their gradients and their moments.
 
 Zeroing, clipping and the step then cost one operation each instead of one per parameter, a third of a step of the small
-networks that a search trains. The arithmetic is torch's own fused kernel, the values those of plain parameters. A running
-average of the parameters, where one is wanted, costs one operation more.
+networks that a search trains. The arithmetic is torch's own fused kernel, the values those of plain parameters. A
+running average of the parameters, where one is wanted, costs one operation more.
 """
 
 from __future__ import annotations

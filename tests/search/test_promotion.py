@@ -53,7 +53,13 @@ def test_a_candidate_that_was_promoted_ends_as_one_that_never_waited(make_study,
     curve = []
     plan = context.plan(waiting.proposal.topology)
     train_and_measure(
-        plan, context.dataset, context.study.training, {}, whole.seed, on_epoch=lambda e: curve.append(e.curve[-1])
+        plan,
+        context.dataset,
+        context.study.training,
+        {},
+        whole.seed,
+        on_epoch=lambda e: curve.append(e.curve[-1]),
+        averaged_at=(1,),
     )
     assert without_times(ended.curve) == without_times(curve)
 

@@ -1,7 +1,7 @@
 """A network with averaged weights: about what its training would come to if the learning rate fell from here on.
 
-At a high learning rate weights jump about what they settle on later, the more the larger the rate and the smaller the
-batches, so that in the middle of trainings networks cannot be compared. An average of the weights over the latest steps
+At a high learning rate the weights jump around the values that they settle on later. They do so more with larger rates
+and smaller batches, so networks trained with unlike settings cannot be compared before the end. An average of the weights over the latest steps
 takes most of that away (Izmailov et al. 2018, arXiv:1803.05407; Sandler et al. 2023, arXiv:2301.02312).
 """
 
@@ -17,7 +17,7 @@ from torch.optim.swa_utils import update_bn
 from nasmod.training.optimizer import FlatAdamW
 
 AVERAGE_OVER = 0.25  # of an epoch: how far back the average reaches
-EXAMPLES = 2048  # of which the statistics of a batch norm are taken anew: those of the jumping weights do not fit
+EXAMPLES = 2048  # for the statistics of batch norms, which are taken anew: the old ones belong to the weights themselves
 
 
 def averaged_network(

@@ -1,4 +1,4 @@
-"""Averaged weights: they are the running average, disturb nothing, and tell the end better than the weights do."""
+"""Averaged weights: they are the running average, a checkpoint holds them, and they change nothing in a training."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_averaging_changes_nothing_in_a_training_and_goes_on_from_a_checkpoint(a
 
 
 def test_a_batch_norm_gets_the_statistics_of_the_averaged_weights() -> None:
-    """With all of the training split as examples they are those of the split itself."""
+    """The running mean is that of what the averaged linear layer gives on all the batches."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     inputs = [torch.randn(32, 3, generator=torch.Generator().manual_seed(number)) for number in range(4)]

@@ -15,63 +15,72 @@ USEFUL_SHARE_OF_BEST_SKILL = 0.5
 STRONGEST = 32
 
 
-def front_of(rows: Sequence[Row], objective: Objective, *, reference_skill: float | None = None) -> list[int]:
+def front_of(
+    rows: Sequence[Row], objective: Objective, *, reference_skill: float | None = None, without: int = 0
+) -> list[int]:
     """Indices of the front among the measures of *finished* candidates: feasible, useful, beaten by no other.
 
-    `reference_skill` replaces the best skill of the rows as what usefulness is judged against.
+    `reference_skill` replaces the best skill of the rows as what usefulness is judged against. `without`: also what
+    would be on the front if some rows, at most so many, were taken away.
     """
     feasible = [index for index, row in enumerate(rows) if objective.feasible(row, finished=True)]
-    chosen = [feasible[index] for index in useful([rows[index] for index in feasible], reference_skill)]
-    return [chosen[index] for index in pareto_front([rows[index] for index in chosen], objective.directions)]
+    chosen = [feasible[index] for index in useful([rows[index] for index in feasible], reference_skill, without)]
+    return [chosen[index] for index in pareto_front([rows[index] for index in chosen], objective.directions, without)]
 
 
-def useful(rows: Sequence[Row], reference_skill: float | None = None) -> list[int]:
+def useful(rows: Sequence[Row], reference_skill: float | None = None, without: int = 0) -> list[int]:
     """Indices of rows whose skill is above 0 and at least half of the best (or of `reference_skill`).
 
-    Without it the cheapest useless network is always on the front.
+    Without it the cheapest useless network is always on the front. The best `without` rows are not judged against.
 
     >>> useful([{"skill": 0.9}, {"skill": 0.45}, {"skill": 0.44}])
     [0, 1]
+    >>> useful([{"skill": 0.9}, {"skill": 0.45}, {"skill": 0.44}], without=1)
+    [0, 1, 2]
     """
     skills = _matrix(rows, {"skill": "maximize"})[:, 0]
-    best = skills.max(initial=0.0) if reference_skill is None else reference_skill
+    best = np.sort(skills)[: max(0, len(skills) - without)].max(initial=0.0)
+    best = best if reference_skill is None else reference_skill
     return np.flatnonzero((skills > 0) & (skills >= USEFUL_SHARE_OF_BEST_SKILL * best)).tolist()
 
 
-def pareto_front(rows: Sequence[Row], directions: Mapping[str, Direction]) -> list[int]:
+def pareto_front(rows: Sequence[Row], directions: Mapping[str, Direction], without: int = 0) -> list[int]:
     """Indices of the rows that no other row dominates, ascending; equal rows are all on it.
 
     A row dominates another when it is nowhere worse and somewhere better. A missing or NaN measure is the worst there
-    can be. Time grows with the number of rows times the size of the front.
+    can be. `without`: the rows that at most so many others dominate (k-skyband, Papadias et al. 2005). Time grows with
+    the number of rows times the number found.
 
     >>> pareto_front([{"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 0, "b": 0}], {"a": "maximize", "b": "minimize"})
     [1, 2]
+    >>> pareto_front([{"a": 1}, {"a": 3}, {"a": 2}], {"a": "maximize"}, without=1)
+    [1, 2]
     """
     values = _matrix(rows, directions)
-    left = np.flatnonzero(~_beaten_by_the_strongest(values))
+    left = np.flatnonzero(_beaten_by_the_strongest(values) <= without)
     order = left[np.lexsort(-values[left].T[::-1])]  # what dominates a row stands before it
     front = np.empty_like(values)
     indices: list[int] = []
     for index in order:
         found = front[: len(indices)]
         better_or_equal = (found >= values[index]).all(axis=1)
-        if not (better_or_equal & (found > values[index]).any(axis=1)).any():
+        if (better_or_equal & (found > values[index]).any(axis=1)).sum() <= without:
             front[len(indices)] = values[index]
             indices.append(int(index))
     return sorted(indices)
 
 
-def _beaten_by_the_strongest(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether one of the few rows that are best in sum dominates each: of thousands of rows nearly all fall so."""
+def _beaten_by_the_strongest(values: NDArray[np.float64]) -> NDArray[np.int_]:
+    """How many of the few rows that are best in sum dominate each: of thousands of rows nearly all fall so."""
     span = np.where(np.isneginf(values), np.nan, values)
     if len(values) <= STRONGEST or np.isnan(span).all(axis=0).any():
-        return np.zeros(len(values), dtype=bool)
+        return np.zeros(len(values), dtype=int)
     low, high = np.nanmin(span, axis=0), np.nanmax(span, axis=0)
     with np.errstate(invalid="ignore"):  # infinite values: any rows serve, as long as they are few
         sums = np.nan_to_num((span - low) / np.where(high > low, high - low, 1.0)).sum(axis=1)
-    beaten = np.zeros(len(values), dtype=bool)
+    beaten = np.zeros(len(values), dtype=int)
     for row in values[np.argsort(-sums, kind="stable")[:STRONGEST]]:
-        beaten |= (row >= values).all(axis=1) & (row > values).any(axis=1)
+        beaten += (row >= values).all(axis=1) & (row > values).any(axis=1)
     return beaten
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
 from nasmod.search.context import Context
 from nasmod.search.promotion import promote, stop_what_waits
@@ -19,6 +19,7 @@ from nasmod.search.stopping import promoting
 from nasmod.search.worth import worth
 from nasmod.study import (
     TRAINED,
+    Record,
     Status,
     StoredStudy,
     candidate_key,
@@ -32,7 +33,7 @@ from nasmod.study.files import sweep, sweep_weights
 from nasmod.study.record import ENDED
 from nasmod.study.watch import Watch
 
-KEPT = 20  # the best whose weights are kept, beside the front
+KEPT = 20  # the best, by score and by worth, whose weights are kept beside the front
 TICK_SECONDS = 0.25
 LEASE_BEAT_SECONDS = 2.0
 
@@ -50,7 +51,7 @@ class Controller:
         self.beaten_at = time.monotonic()
         self.rule = promoting(make_rule(context.study))
         self.proposer = Proposer(context, study, self.reader)
-        self._worth: tuple[int, dict[int, float]] | None = None  # of so many trained candidates
+        self._estimated: tuple[int, dict[int, float]] | None = None  # the worth of so many trained candidates
         self._swept_at = 0
 
     def tick(self) -> Status:
@@ -139,26 +140,37 @@ class Controller:
         return max(0, workers - status.running) + reserve(workers)
 
     def _file_repeats(self) -> None:
-        """Have the best few trained again with other seeds; what was filed before is known and not filed again."""
+        """Have the best few trained again with other seeds; what was filed before is known and not filed again.
+
+        Those whose weights were forgotten are not among them: they could not be exported.
+        """
         study = self.study.study
         known = self.reader.read()
-        trained = sum(record.role == "search" and record.state in TRAINED for record in known)
-        if self._worth is None or self._worth[0] != trained:
-            self._worth = trained, worth(known)
-        for record in records.finalists(known, study.objective, study.finalists, self._worth[1]):
+        kept = [record for record in known if record.weights is not None]
+        for record in records.finalists(kept, study.objective, study.finalists, self._worth(known)):
             for repeat in range(1, study.repeats + 1):
                 key = candidate_key(record.proposal.topology, record.proposal.settings, repeat)
                 origin = {**record.proposal.origin, "repeat_of": record.key, "repeat": repeat}
                 proposal = dataclasses.replace(record.proposal, origin=origin)
                 candidates.propose(self.study.database, self.study.id, key, proposal, {}, "repeat")
 
+    def _worth(self, known: Sequence[Record]) -> dict[int, float]:
+        trained = sum(record.role == "search" and record.state in TRAINED for record in known)
+        if self._estimated is None or self._estimated[0] != trained:
+            self._estimated = trained, worth(known)
+        return self._estimated[1]
+
     def _open(self, states: Set[str], roles: Set[str]) -> bool:
         return any(record.role in roles and record.state in states for record in self.reader.read())
 
     def _sweep_weights(self) -> None:
-        """Forget the weights of what is neither among the best nor on the front nor a reference."""
+        """Forget the weights of what is neither among the best nor on the front nor a reference, and will not be."""
+        study = self.study.study
         known = self.reader.read()
-        keep = {record.id for record in records.worth_keeping(known, self.study.study.objective, KEPT)}
+        likely_finalists = records.finalists(known, study.objective, KEPT, self._worth(known))
+        finalists = study.finalists + 1  # and the best simple wiring
+        keep = {record.id for record in records.worth_keeping(known, study.objective, KEPT, finalists)}
+        keep |= {record.id for record in likely_finalists}
         ended = {record.id for record in known if record.state in ENDED}
         place = self.study.artifacts
         self.study.database.transact(lambda connection: sweep_weights(connection, self.study.id, keep, place, ended))

@@ -161,11 +161,14 @@ def front(records: Iterable[Record], objective: Objective) -> list[Record]:
     return [rows[index] for index in front_of([record.measures for record in rows], objective)]
 
 
-def worth_keeping(records: Sequence[Record], objective: Objective, count: int) -> list[Record]:
-    """What an export may want: the best few, the front, and the references."""
+def worth_keeping(records: Sequence[Record], objective: Objective, count: int, repeated: int) -> list[Record]:
+    """What an export may want: the best few, the front, and the references, now or when some were trained again.
+
+    At most `repeated` will be: their means may be lower than what selected them, and others take their places.
+    """
     rows = ranked(records, objective)
-    on_front = front_of([record.measures for record in rows], objective)
-    return [*rows[:count], *(rows[index] for index in on_front), *references(records, objective)]
+    on_front = front_of([record.measures for record in rows], objective, without=repeated)
+    return [*rows[: count + repeated], *(rows[index] for index in on_front), *references(records, objective)]
 
 
 def best(records: Iterable[Record], objective: Objective) -> Record:

@@ -18,6 +18,7 @@ from nasmod.search.strategies import StrategySettings
 from nasmod.search.strategies.random import draw
 from nasmod.search.worker import Orders, Worker
 from nasmod.study import candidates, recovery
+from nasmod.study.files import sweep_weights
 from nasmod.study.stored import FAILURES_IN_ROW, lease, raise_budget, reopen, status
 from tests.study.conftest import RESULT
 
@@ -62,8 +63,8 @@ def test_a_search_that_failures_ended_goes_on_after_its_finalists_were_repeated(
     assert claim().role == "search"
 
 
-def test_the_best_twenty_keep_their_weights_wherever_the_front_is(make_study, start):
-    stored, context = start(make_study(trials=40))
+def test_the_best_twenty_and_what_finalists_may_make_room_for_keep_their_weights(make_study, start):
+    stored, context = start(make_study(trials=40, finalists=1))
     controller = Controller(context, stored, "controller", workers=2, lease_seconds=60.0)
     for number in range(25):  # each beats all before it in every direction
         controller.tick()
@@ -73,7 +74,24 @@ def test_the_best_twenty_keep_their_weights_wherever_the_front_is(make_study, st
         result = {"measures": measures, "standard_errors": {}, "score": score}
         candidates.finish(stored.database, held, result, [score], weights=b"weights")
     controller._sweep_weights()
-    assert [record.weights is not None for record in controller.reader.read()][:25] == [False] * 5 + [True] * 20
+    assert [record.weights is not None for record in controller.reader.read()][:25] == [False] * 3 + [True] * 22
+
+
+def test_what_cannot_be_exported_is_no_finalist(make_study, start):
+    stored, context = start(make_study(trials=2, finalists=1))
+    controller = Controller(context, stored, "controller", workers=1, lease_seconds=60.0)
+    for skill in (0.9, 0.5):
+        controller.tick()
+        held = candidates.claim(stored.database, stored.id, "w", context.distributions)
+        measures = {**RESULT["measures"], "skill": skill}
+        result = {"measures": measures, "standard_errors": {}, "score": context.objective.score(measures)}
+        candidates.finish(stored.database, held, result, [skill], weights=b"weights")
+    best, second = controller.reader.read()
+    stored.database.transact(lambda connection: sweep_weights(connection, stored.id, {second.id}, None))
+    tick_until(controller, "repeating")
+    controller.tick()
+    filed = [record for record in controller.reader.read() if record.role == "repeat"]
+    assert {record.proposal.origin["repeat_of"] for record in filed} == {second.key} != {best.key}
 
 
 def test_what_is_tried_again_while_finalists_are_repeated_is_searched(steered):

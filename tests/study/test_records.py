@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nasmod.errors import StudyError
 from nasmod.measures import Objective
@@ -18,6 +21,7 @@ from nasmod.study import records as reading
 from nasmod.topology import Node, Topology
 
 OBJECTIVE = Objective(flops_budget=1000)
+FLOORED = Objective(flops_budget=1000, floors={"modularity": 0.3})
 TOPOLOGY = Topology((Node("input", (), {"name": "x"}), Node("dense", (0,), {"width": 8}),
                      Node("output", (1,), {"name": "y"})))  # fmt: skip
 
@@ -74,7 +78,7 @@ def test_what_is_not_finite_in_one_training_has_a_mean_and_no_standard_error(val
     assert "test_loss" not in folded.standard_errors
     assert folded.standard_errors["skill"] == pytest.approx(0.05)
     assert [found.number for found in reading.ranked(rows, OBJECTIVE)] == [0, 2]
-    assert [found.number for found in reading.worth_keeping(rows, OBJECTIVE, 1)] == [0, 0]
+    assert [found.number for found in reading.worth_keeping(rows, OBJECTIVE, 1, 0)] == [0, 0]
     assert reading.dataframe([folded])["test_loss"][0] == pytest.approx(mean, nan_ok=True)
     json.dumps([top_rows([folded], [folded]), full_row(folded, True)], allow_nan=False)
 
@@ -91,11 +95,32 @@ def test_the_best_simple_wiring_is_repeated_and_shown_whatever_else_is_best():
     assert [found.number for found in reading.references(rows, OBJECTIVE)] == [1, 2]
     assert [found.number for found in reading.finalists(rows, OBJECTIVE, 1)] == [3, 1]
     assert [found.number for found in reading.finalists(rows, OBJECTIVE, 3)] == [3, 4, 1]
-    assert {found.number for found in reading.worth_keeping(rows, OBJECTIVE, 1)} == {1, 2, 3}
+    assert {found.number for found in reading.worth_keeping(rows, OBJECTIVE, 1, 0)} == {1, 2, 3}
     rows.append(record(6, 0.1, "repeat", reference="chain", repeat_of="search1"))  # it was lucky
     (chain, towers) = reading.references(rows, OBJECTIVE)
     assert (chain.number, chain.measures["skill"], towers.number) == (1, 0.1, 2)
     assert reading.best_reference(rows, OBJECTIVE) == chain
+
+
+def measured(measures: dict[str, float], *args: object, **origin: object) -> Record:
+    found = replace(record(*args, **origin), measures=measures)
+    return replace(found, score=FLOORED.score(measures))
+
+
+@given(st.randoms(use_true_random=False), st.integers(0, 3))
+def test_whatever_finalists_turn_out_to_be_the_best_and_the_front_were_kept(random: Random, place: int):
+    def measures(good: float) -> dict[str, float]:
+        skill, modularity = good * random.random() ** 0.5, good * random.random() ** 0.5
+        return {"skill": skill, "modularity": modularity, "flops": random.uniform(500, 1000)}
+
+    rows = [measured(measures(random.random()), number, 0.5) for number in range(30)]
+    kept = {found.key for found in reading.worth_keeping(rows, FLOORED, 2, 2)}
+    for finalist in reading.ranked(rows, FLOORED)[place : place + 2]:
+        number = 100 + finalist.id
+        kept.add(finalist.key)  # only what was kept is trained again
+        rows.append(measured(measures(0.5), number, 0.5, "repeat", repeat_of=finalist.key))
+    best = [found.key for found in reading.ranked(rows, FLOORED)[:2]]
+    assert kept.issuperset([*best, *(found.key for found in reading.front(rows, FLOORED))])
 
 
 def test_best_and_front_speak_of_finished_candidates():

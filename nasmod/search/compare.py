@@ -48,7 +48,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class Trained:
     """What a run trained, be it nasmod's or plain Optuna's: `measures` of one that ran to its end."""
 
     began: datetime
@@ -118,9 +118,9 @@ def compare(
             own = study_of(study, variant, seed)
             on_run(own)
             if variant.stopping is None:
-                candidates = _of_trials(own, storage, workers, partial(on_progress, own))
+                candidates = of_trials(plain_optuna.search(own, storage, workers, partial(on_progress, own)))
             else:
-                candidates = _of_records(own, storage, search)
+                candidates = of_records(search(own), own, storage)
             runs[variant.name, seed] = _run(context, variant, own, candidates, fresh)
             _write(kept, definition, runs)
     wanted = [runs[variant.name, study.seed + number] for variant in variants for number in range(seeds)]
@@ -133,28 +133,31 @@ def _check(noun: str, given: Sequence[str], known: Sequence[str]) -> None:
             raise StudyError(unknown(noun, name, known))
 
 
-def _of_records(study: Study, storage: str, search: Search) -> list[_Candidate]:
-    records = [record for record in search(study) if record.role == "search" and record.state in TRAINED]
+def of_records(records: Sequence[Record], study: Study, storage: str) -> list[Trained]:
+    """What the search of a study trained, in the order in which it ended."""
     trials = optuna.load_study(study_name=study.name, storage=storage).get_trials(deepcopy=False)
     found = []
     for record in records:
+        if record.role != "search" or record.state not in TRAINED:
+            continue
         assert record.number is not None  # it was trained
         proposal, epochs = record.proposal, len(record.curve)
         measures = record.measures if record.state == "finished" else None
-        found.append(_Candidate(*_times(trials[record.number]), epochs, proposal.topology, proposal.settings, measures))
+        found.append(Trained(*_times(trials[record.number]), epochs, proposal.topology, proposal.settings, measures))
     return sorted(found, key=lambda candidate: candidate.ended)
 
 
-def _of_trials(study: Study, storage: str, workers: int | str, on_progress: Callable[[int], None]) -> list[_Candidate]:
+def of_trials(trials: Sequence[FrozenTrial]) -> list[Trained]:
+    """The same of what plain Optuna trained."""
     return [
-        _Candidate(
+        Trained(
             *_times(trial),
             trial.user_attrs[plain_optuna.EPOCHS],
             Topology.from_json(trial.user_attrs[plain_optuna.TOPOLOGY]),
             trial.user_attrs[plain_optuna.SETTINGS],
             trial.user_attrs.get(plain_optuna.MEASURES),
         )
-        for trial in plain_optuna.search(study, storage, workers, on_progress)
+        for trial in trials
     ]
 
 
@@ -164,11 +167,11 @@ def _times(trial: FrozenTrial) -> tuple[datetime, datetime]:
     return trial.datetime_start, trial.datetime_complete
 
 
-def _run(context: Context, variant: Variant, study: Study, candidates: Sequence[_Candidate], fresh: int) -> Run:
+def _run(context: Context, variant: Variant, study: Study, candidates: Sequence[Trained], fresh: int) -> Run:
     objective = study.objective
     examples = len(next(iter(context.dataset.train.targets.values())))
     ended: list[Ended] = []
-    best: tuple[float, _Candidate] | None = None
+    best: tuple[float, Trained] | None = None
     epochs, flops, began = 0, 0.0, min(found.began for found in candidates)
     for found in candidates:
         epochs += found.epochs
@@ -183,11 +186,11 @@ def _run(context: Context, variant: Variant, study: Study, candidates: Sequence[
     if best is None:
         raise StudyError(f"{study.name}: no candidate ran to its end, so there is nothing to compare.")
     topology, settings = best[1].topology, best[1].settings
-    scores = _fresh_scores(context.study, topology, settings, fresh)
+    scores = fresh_scores(context.study, topology, settings, fresh)
     return Run(variant.name, study.seed, tuple(ended), topology.to_json(), dict(settings), scores)
 
 
-def _fresh_scores(
+def fresh_scores(
     study: Study, topology: Topology, settings: Mapping[str, Parameter], trainings: int
 ) -> tuple[float, ...]:
     """Scores of trainings with seeds that no search has seen; 0 where the training fails."""

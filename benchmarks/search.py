@@ -34,7 +34,7 @@ import torch
 
 import nasmod
 from nasmod.measures import Objective
-from nasmod.report.drawing import node_names
+from nasmod.report.layout import node_names
 from nasmod.search.trying import Tried, try_topologies
 from nasmod.study import Study, read
 from nasmod.topology import INPUT, OUTPUT, Node, Parameter, Topology

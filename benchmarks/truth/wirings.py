@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from nasmod.data import Dataset
 from nasmod.networks import count_flops, plan
-from nasmod.report.drawing import node_names
+from nasmod.report.layout import node_names
 from nasmod.topology import Node, Topology, random_edges
 
 FLOPS = 5_000

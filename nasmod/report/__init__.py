@@ -1,7 +1,8 @@
 """What a person looks at: tables, pictures, curves and progress, as text and rich renderables. It prints nothing."""
 
 from nasmod.report.curve import draw_curve
-from nasmod.report.drawing import draw, node_names
+from nasmod.report.drawing import draw
+from nasmod.report.layout import node_names
 from nasmod.report.progress import ProgressView
 from nasmod.report.rows import full_row, top_rows
 from nasmod.report.show import origin, show

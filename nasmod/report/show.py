@@ -13,8 +13,9 @@ from rich.text import Text
 
 from nasmod.measures.objective import Objective
 from nasmod.report.curve import draw_curve
-from nasmod.report.drawing import draw, node_names
+from nasmod.report.drawing import draw
 from nasmod.report.figures import figure, measure, seconds, settings
+from nasmod.report.layout import node_names
 from nasmod.report.roles import roles_table
 from nasmod.report.tables import score_of
 from nasmod.study.record import Record

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from nasmod.export import Exported
     from nasmod.measures.retraining import Retrained
+    from nasmod.report.plots import Axes
     from nasmod.search.comparison import Comparison
     from nasmod.search.context import Context
     from nasmod.search.run import Progress
@@ -389,6 +390,35 @@ class SearchStudy:
     def dataframe(self) -> pandas.DataFrame:
         """One row a record: its measures with standard errors, score, state, reason, parameters."""
         return reading.dataframe(self.records())
+
+    def plot_front(self, axes: Axes | None = None) -> Axes:
+        """Finished candidates over their FLOPs, the front with standard errors, the simple wirings by name.
+
+        Like the other plots it draws on matplotlib's `axes`, new ones by default, and returns them.
+        """
+        from nasmod.report.plots import new_axes, plot_front
+
+        axes = axes or new_axes()
+        plot_front(self.records(), self.front(), self.references(), self.study.objective, axes)
+        return axes
+
+    def plot_curves(self, trials: Iterable[int | str] | None = None, axes: Axes | None = None) -> Axes:
+        """Learning curves: of the best five, or of some trials, before those of all others in grey."""
+        from nasmod.report.plots import new_axes, plot_curves
+
+        chosen = self.top(5) if trials is None else [self.record(trial) for trial in trials]
+        axes = axes or new_axes()
+        plot_curves(self.records(), chosen, axes)
+        return axes
+
+    def plot_topology(self, trial: int | str | None = None, axes: Axes | None = None) -> Axes:
+        """A candidate's topology (the best one's for None), its modules in the colours of what they carry."""
+        from nasmod.report.plots import new_axes, plot_topology
+
+        record = self.record(trial)
+        axes = axes or new_axes()
+        plot_topology(record, axes)
+        return axes
 
     def rescore(self, objective: Objective | Mapping[str, Any] | str | Path) -> list[Record]:
         """The finished candidates ranked under another objective; nothing is trained, nothing is stored.

@@ -352,6 +352,23 @@ def show(
     console.print(shown(record, study.records(), study.study.objective, console.width))
 
 
+@app.command("draw")
+def draw_(
+    name: Name,
+    trial: Annotated[str | None, typer.Argument(help="Trial number or reference.  [default: the best]")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .svg, .png or .pdf.")] = Path(
+        "topology.svg"
+    ),
+    storage: Storage = None,
+) -> None:
+    """Draw one candidate's topology into a file, its modules in the colours of what they carry."""
+    from nasmod.report.plots import draw_topology
+
+    record = _load(name, storage).record(trial)
+    draw_topology(record, output)
+    print(f"Drew {record.label} of {name}: {output}")
+
+
 @app.command("list")
 def list_(what: Annotated[Noun, typer.Argument(help="What to list.", show_default=False)]) -> None:
     """List what there is to choose from, one line each."""
@@ -483,7 +500,8 @@ def compare(
 ) -> None:
     """Search a study with several strategies and show what each found and what it cost."""
     from nasmod import api
-    from nasmod.report.compared import comparison_row, comparison_table, draw_comparison
+    from nasmod.report.compared import comparison_row, comparison_table
+    from nasmod.report.plots import draw_comparison
     from nasmod.study.definition import read
 
     definition = read(study)

@@ -25,7 +25,7 @@ from nasmod import cli, registry
 from nasmod.errors import NasmodError
 
 COMMANDS = [
-    "start", "resume", "status", "stop", "retry", "enqueue", "delete", "doctor", "top", "show", "list", "new",
+    "start", "resume", "status", "stop", "retry", "enqueue", "delete", "doctor", "top", "show", "draw", "list", "new",
     "rescore", "copy", "export", "try", "compare", "schema",
 ]  # fmt: skip
 NASMOD = [sys.executable, "-m", "nasmod.cli"]
@@ -124,6 +124,18 @@ def test_help_is_quick() -> None:
         after = os.times()
         seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert min(seconds) < 0.5
+
+
+def test_draw(run: Run, own_copy: Path) -> None:
+    best = json.loads(run("top", "small", "--json").out)[0]["number"]
+    assert run("draw", "small").out == f"Drew #{best} of small: topology.svg\n"
+    assert "<svg" in Path("topology.svg").read_text()
+    assert run("draw", "small", "1", "-o", "second.png").code == 0
+    before = set(own_copy.iterdir())
+    check_is_one_line(run("draw", "small", "-o", "drawn.xyz"), "'drawn.xyz' cannot be drawn: Format 'xyz' is not")
+    check_is_one_line(run("draw", "small", "-o", "nowhere/drawn.svg"), "'nowhere/drawn.svg' cannot be drawn")
+    check_is_one_line(run("draw", "small", "999"), "No candidate '999'")
+    assert set(own_copy.iterdir()) == before
 
 
 def test_status(looking: Run) -> None:

@@ -85,7 +85,7 @@ def test_what_belongs_to_one_room_stays_there(path: Path) -> None:
     assert "optuna" not in modules or room in ("study", "search")
     assert "sqlite3" not in modules or room == "study"
     assert "ray" not in modules or relative(path) == "search/ray.py"
-    assert "matplotlib" not in modules or relative(path) == "report/compared.py"
+    assert "matplotlib" not in modules or relative(path) == "report/plots.py"
     assert modules.isdisjoint({"pytest", "hypothesis"}) or room == "testing"
     storages = {module for module in imported(path) if module.startswith("optuna.storages")}
     assert not storages or room == "study"

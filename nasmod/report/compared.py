@@ -1,30 +1,18 @@
-"""A comparison of strategies as a person reads it: a table, and a picture of how the best score rose with each cost."""
+"""A comparison of strategies as a person reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
-from nasmod.errors import StudyError
 from nasmod.report.figures import figure, seconds, with_prefix
 
 if TYPE_CHECKING:
     from nasmod.search.comparison import Comparison, Run
-
-COSTS: dict[str, Callable[[Run], list[float]]] = {
-    "trained candidates": lambda run: [float(number) for number in range(1, len(run.ended) + 1)],
-    "epochs": lambda run: [float(ended.epochs) for ended in run.ended],
-    "seconds": lambda run: [ended.seconds for ended in run.ended],
-    "FLOPs of training": lambda run: [ended.flops for ended in run.ended],
-}
-POINTS = 200  # on the axis of a cost at which the runs of a variant are averaged
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -70,57 +58,8 @@ def comparison_row(comparison: Comparison) -> dict[str, object]:
     return {"study": comparison.study, "goal": goal, "strategies": rows}
 
 
-def draw_comparison(comparison: Comparison, files: Sequence[Path]) -> None:
-    """Score and hypervolume over every cost, the mean of the study seeds with its standard error as a band.
-
-    The format of each file is that of its ending. Raises `StudyError` without matplotlib.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise StudyError("A picture needs matplotlib: pip install 'nasmod[plots]'.") from error
-    rows: dict[str, Callable[[Run], list[float]]] = {
-        "best score": lambda run: run.best_so_far(),
-        "hypervolume, share of all": comparison.hypervolumes,
-    }
-    drawn = Figure(figsize=(4 * len(COSTS), 3.4 * len(rows)), layout="constrained")
-    axes = drawn.subplots(len(rows), len(COSTS), squeeze=False)
-    for row, (quantity, of_run) in enumerate(rows.items()):
-        for column, (cost, cost_of) in enumerate(COSTS.items()):
-            axis = axes[row][column]
-            for variant in comparison.variants:
-                curves = [(cost_of(run), of_run(run)) for run in comparison.of(variant)]
-                places, mean, spread = _banded(curves)
-                (line,) = axis.plot(places, mean, label=variant, drawstyle="steps-post")
-                axis.fill_between(places, mean - spread, mean + spread, step="post", alpha=0.2, color=line.get_color())
-            axis.set_xlabel(cost)
-            axis.set_ylabel(quantity if column == 0 else "")
-            axis.grid(alpha=0.3)
-    best = [run.best_so_far()[-1] for run in comparison.runs]
-    for axis in axes[0]:  # the end of the climb tells strategies apart, not its foot
-        axis.set_ylim(min(best) - 0.1, max(best) + 0.01)
-    axes[0][0].legend(loc="lower right")
-    drawn.suptitle(f"{comparison.study}: the best of a single training, over {len(curves)} study seeds")
-    for file in files:
-        drawn.savefig(file, dpi=150)
-
-
 def _spent(runs: Sequence[Run], numbers: Sequence[int]) -> str:
     """What the runs had spent in the mean when so many of their candidates had ended."""
     ended = [run.ended[number - 1] for run, number in zip(runs, numbers, strict=True)]
     epochs, time = fmean(one.epochs for one in ended), fmean(one.seconds for one in ended)
     return f"{fmean(numbers):.0f}, {with_prefix(epochs)} epochs, {seconds(time)}"
-
-
-def _banded(
-    curves: Sequence[tuple[list[float], list[float]]],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Steps over a cost, averaged: places up to where the shortest run ended, the mean there, its standard error."""
-    places = np.linspace(0.0, min(costs[-1] for costs, _ in curves), POINTS)
-    rows = []
-    for costs, values in curves:
-        index = np.searchsorted(costs, places, side="right")
-        rows.append(np.concatenate([[0.0], values])[index])
-    found = np.array(rows)
-    spread = found.std(axis=0, ddof=1) / np.sqrt(len(rows)) if len(rows) > 1 else np.zeros_like(places)
-    return places, found.mean(axis=0), spread

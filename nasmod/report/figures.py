@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 from nasmod.study.record import Record
+from nasmod.topology import Node
 
 SHARES = frozenset({"score", "skill", "modularity", "parallelism", "necessity", "independence", "wiring_density"})
 COUNTS = frozenset({"flops", "parameters"})
 WIDE = 1e9  # from here on every digit would take a table's whole width
+INFORMATION = "information."  # begins the names of what is lost without each module
+CURVES = ("validation_accuracy", "validation_loss")
 NONE = "–"  # noqa: RUF001  an en dash is what stands for "nothing" in a table
 
 
@@ -75,6 +78,21 @@ def settings(record: Record) -> str:
     """The searched training settings of a record; empty where its space searches none."""
     said = {k: f"{v:.3g}" if isinstance(v, float) else str(v) for k, v in record.proposal.settings.items()}
     return ", ".join(f"{name} {value}" for name, value in said.items())
+
+
+def parameters_of(node: Node) -> str:
+    """The parameters of a module; how it merges what it reads is left out, and so is what is off.
+
+    >>> parameters_of(Node("dense", (0, 1), {"width": 8, "residual": True, "layer_norm": False, "merge": "sum"}))
+    'width 8, residual'
+    """
+    said = ((name, value) for name, value in node.params.items() if name != "merge" and value and node.is_module)
+    return ", ".join(name if value is True else f"{name} {value}" for name, value in said)
+
+
+def curve_measure(record: Record) -> str | None:
+    """What of a record's learning curve is looked at; None where it has none."""
+    return next((name for name in CURVES if record.curve and name in record.curve[-1]), None)
 
 
 def measure(record: Record, name: str) -> str:

@@ -77,12 +77,12 @@ class Layout:
 
 
 def lay_out(topology: Topology, notes: Mapping[str, str] | None = None, columns: int | None = None) -> Layout:
-    """Place the live part. `notes` adds a second line to boxes by name, such as what a module carries.
+    """Place the live part. `notes` adds lines to boxes by name, such as what a module carries.
 
     Boxes stand closer where the picture would be wider than `columns`.
     """
     nodes = topology.canonical().nodes
-    texts = [[name, *([notes[name]] if notes and name in notes else [])] for name in node_names(nodes)]
+    texts = [[name, *(notes or {}).get(name, "").splitlines()] for name in node_names(nodes)]
     wide = _Placing(nodes, texts).layout()
     left, right = wide.columns
     fits = columns is None or right - left < columns

@@ -14,15 +14,11 @@ from rich.text import Text
 from nasmod.measures.objective import Objective
 from nasmod.report.curve import draw_curve
 from nasmod.report.drawing import draw
-from nasmod.report.figures import figure, measure, seconds, settings
+from nasmod.report.figures import INFORMATION, curve_measure, figure, measure, parameters_of, seconds, settings
 from nasmod.report.layout import node_names
 from nasmod.report.roles import roles_table
 from nasmod.report.tables import score_of
 from nasmod.study.record import Record
-from nasmod.topology import Parameter
-
-CURVES = ("validation_accuracy", "validation_loss")
-INFORMATION = "information."
 
 
 def show(record: Record, records: Sequence[Record], objective: Objective, columns: int = 100) -> RenderableType:
@@ -34,11 +30,9 @@ def show(record: Record, records: Sequence[Record], objective: Objective, column
     if said := settings(record):
         parts.append(Text(f"trained with: {said}"))
     parts += [Text(), *network_parts(record, columns)]
-    if record.curve:
-        name = next((name for name in CURVES if name in record.curve[-1]), None)
-        if name is not None:
-            title = f"{name.replace('_', ' ')} over {len(record.curve)} epochs"
-            parts += [Text(title, "bold"), _indented(draw_curve(record.curve, name, columns=min(60, columns - 12)))]
+    if name := curve_measure(record):
+        title = f"{name.replace('_', ' ')} over {len(record.curve)} epochs"
+        parts += [Text(title, "bold"), _indented(draw_curve(record.curve, name, columns=min(60, columns - 12)))]
     if record.traceback:
         parts += [Text(), Text("traceback", "bold"), Text(record.traceback.rstrip(), "dim")]
     return Group(*parts)
@@ -98,14 +92,9 @@ def _modules(record: Record) -> Table:
     for name, node in zip(names, nodes, strict=True):
         if node.is_module:
             merge = f" ({node.params['merge']})" if "merge" in node.params else ""
-            params = ", ".join(_said(key, value) for key, value in node.params.items() if key != "merge" and value)
             reads = ", ".join(names[source] for source in node.inputs) + merge
-            table.add_row(name, reads, params, measure(record, INFORMATION + name))
+            table.add_row(name, reads, parameters_of(node), measure(record, INFORMATION + name))
     return table
-
-
-def _said(name: str, value: Parameter) -> str:
-    return name if value is True else f"{name} {value}"
 
 
 def _measures(record: Record) -> Table:

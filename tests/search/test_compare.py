@@ -20,7 +20,8 @@ from rich.console import Console
 import nasmod
 from nasmod.errors import StudyError
 from nasmod.measures import Objective
-from nasmod.report.compared import comparison_row, comparison_table, draw_comparison
+from nasmod.report.compared import comparison_row, comparison_table
+from nasmod.report.plots import draw_comparison
 from nasmod.search.compare import Variant, study_of, variants_of
 from nasmod.search.comparison import Comparison, Ended, Run
 from nasmod.study import Study, read

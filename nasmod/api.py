@@ -391,6 +391,18 @@ class SearchStudy:
         """One row a record: its measures with standard errors, score, state, reason, parameters."""
         return reading.dataframe(self.records())
 
+    def report(self, file: str | Path) -> Path:
+        """Write the study as one web page that needs no network: what was asked, found, stopped and spent.
+
+        Raises `StudyError` when no candidate has finished.
+        """
+        from nasmod.report.page import Reported, write_page
+
+        records, stored = self.records(), self.stored
+        found = Reported(self.study, self.overview(), records, stored.factors, self.storage, stored.versions)
+        write_page(found, Path(file))
+        return Path(file)
+
     def plot_front(self, axes: Axes | None = None) -> Axes:
         """Finished candidates over their FLOPs, the front with standard errors, the simple wirings by name.
 

@@ -352,6 +352,18 @@ def show(
     console.print(shown(record, study.records(), study.study.objective, console.width))
 
 
+@app.command()
+def report(
+    name: Name,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The page to write.  [default: NAME.html]")
+    ] = None,
+    storage: Storage = None,
+) -> None:
+    """Write a study as one web page: what was asked and found, every candidate, what was stopped and why."""
+    print(f"Wrote {_load(name, storage).report(output or Path(f'{name}.html'))}")
+
+
 @app.command("draw")
 def draw_(
     name: Name,

@@ -25,8 +25,8 @@ from nasmod import cli, registry
 from nasmod.errors import NasmodError
 
 COMMANDS = [
-    "start", "resume", "status", "stop", "retry", "enqueue", "delete", "doctor", "top", "show", "draw", "list", "new",
-    "rescore", "copy", "export", "try", "compare", "schema",
+    "start", "resume", "status", "stop", "retry", "enqueue", "delete", "doctor", "top", "show", "draw", "report",
+    "list", "new", "rescore", "copy", "export", "try", "compare", "schema",
 ]  # fmt: skip
 NASMOD = [sys.executable, "-m", "nasmod.cli"]
 
@@ -135,6 +135,15 @@ def test_draw(run: Run, own_copy: Path) -> None:
     check_is_one_line(run("draw", "small", "-o", "drawn.xyz"), "'drawn.xyz' cannot be drawn: Format 'xyz' is not")
     check_is_one_line(run("draw", "small", "-o", "nowhere/drawn.svg"), "'nowhere/drawn.svg' cannot be drawn")
     check_is_one_line(run("draw", "small", "999"), "No candidate '999'")
+    assert set(own_copy.iterdir()) == before
+
+
+def test_report(run: Run, own_copy: Path) -> None:
+    assert run("report", "small").out == "Wrote small.html\n"
+    assert "<title>nasmod</title>" in Path("small.html").read_text()
+    before = set(own_copy.iterdir())
+    check_is_one_line(run("report", "small", "-o", "nowhere/page.html"), "'nowhere/page.html' cannot be written")
+    check_is_one_line(run("report", "smal"), "Did you mean")
     assert set(own_copy.iterdir()) == before
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 
 from nasmod.errors import StudyError
 from nasmod.measures.objective import Objective
-from nasmod.report.figures import INFORMATION, curve_measure, parameters_of
-from nasmod.report.layout import Layout, lay_out, node_names
+from nasmod.report.appearance import COLOURS, factor_colours, layout_of, module_colour
+from nasmod.report.figures import curve_measure
 from nasmod.study.record import Record
 
 if TYPE_CHECKING:
@@ -30,13 +29,8 @@ COSTS: dict[str, Callable[[Run], list[float]]] = {
     "FLOPs of training": lambda run: [ended.flops for ended in run.ended],
 }
 POINTS = 200  # on the axis of a cost at which the runs of a variant are averaged
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")  # Okabe & Ito 2008
 PLAIN = "#8c8c8c"
 LINE = 2.0  # how many columns of characters a row of them is high
-PALE = "#e8e8e8"
-STRONGEST, PALEST = 0.8, 0.15  # depth of a module's colour: of the first where all information is lost without it
-LEAST_SHARE = 0.3  # of a factor's effect that some module must carry for the factor to stand in the legend
-NOTE_COLUMNS = 20
 INCHES = 0.085  # a column of characters
 LEGEND_INCHES = 1.4
 
@@ -121,7 +115,7 @@ def plot_topology(record: Record, axes: Axes) -> None:
     """
     from matplotlib.patches import FancyBboxPatch
 
-    layout, colours = _layout(record), factor_colours(record)
+    layout, colours = layout_of(record), factor_colours(record)
     for wire in layout.wires:
         columns, rows = zip(*wire.points, strict=True)
         axes.plot(columns, [-LINE * row for row in rows], color="black", linewidth=1, zorder=1)
@@ -148,7 +142,7 @@ def draw_topology(record: Record, file: Path) -> None:
 
     Raises `StudyError` without matplotlib, and where the file cannot be written.
     """
-    layout = _layout(record)
+    layout = layout_of(record)
     left, right = layout.columns
     width, height = INCHES * (right - left + 3), INCHES * LINE * (layout.height + 1)
     drawn = new_figure(width + LEGEND_INCHES * bool(record.roles), height)
@@ -157,40 +151,6 @@ def draw_topology(record: Record, file: Path) -> None:
         drawn.savefig(file, dpi=200)
     except (OSError, ValueError) as error:  # a format that matplotlib does not know is a ValueError
         raise StudyError(f"'{file}' cannot be drawn: {str(error).splitlines()[0]}") from error
-
-
-def factor_colours(record: Record) -> dict[str, str]:
-    """A colour for each factor of which some module carries a good share."""
-    carried: dict[str, float] = {}
-    for of_module in record.roles.values():
-        for factor, role in of_module.items():
-            carried[factor] = max(carried.get(factor, 0.0), role.carries)
-    shown = [factor for factor, share in carried.items() if share >= LEAST_SHARE]
-    return dict(zip(shown, COLOURS, strict=False))
-
-
-def module_colour(record: Record, module: str, colours: Mapping[str, str]) -> str:
-    """The colours of the factors that a module carries, mixed by their shares, on white."""
-    shares = {name: role.carries for name, role in record.roles.get(module, {}).items() if name in colours}
-    total = sum(shares.values())
-    if total <= 0:
-        return PALE
-    mixed = sum(share / total * _rgb(colours[name]) for name, share in shares.items())
-    information = record.measures.get(f"{INFORMATION}{module}", math.nan)
-    depth = STRONGEST * (np.clip(information, PALEST, 1.0) if math.isfinite(information) else 1.0)
-    red, green, blue = np.round(255 * (1 - depth * (1 - mixed))).astype(int)
-    return f"#{red:02x}{green:02x}{blue:02x}"
-
-
-def _layout(record: Record) -> Layout:
-    """With the parameters of each module under its name."""
-    topology = record.proposal.topology
-    nodes = topology.canonical().nodes
-    notes = {}
-    for name, node in zip(node_names(nodes), nodes, strict=True):
-        pairs = [pair.replace(" ", "\0") for pair in parameters_of(node).split(", ")]  # a name stays with its value
-        notes[name] = fill(", ".join(pairs), NOTE_COLUMNS).replace("\0", " ")
-    return lay_out(topology, notes)
 
 
 def draw_comparison(comparison: Comparison, files: Sequence[Path]) -> None:
@@ -244,7 +204,3 @@ def _columns(records: Sequence[Record], *names: str) -> list[list[float]]:
 
 def _curve(record: Record, name: str) -> tuple[range, list[float]]:
     return range(1, len(record.curve) + 1), [point.get(name, math.nan) for point in record.curve]
-
-
-def _rgb(colour: str) -> NDArray[np.float64]:
-    return np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])

@@ -24,15 +24,25 @@ LITTLE_TO_DIVIDE = (
 )
 
 
+def roles_rows(roles: Roles) -> list[tuple[str, str, str]]:
+    """Each module with the factors that it reads, and those whose effect it carries, with their shares."""
+    return [
+        (
+            module,
+            _listed({factor: role.reads or 0.0 for factor, role in of_module.items()}),
+            _listed({factor: role.carries for factor, role in of_module.items()}),
+        )
+        for module, of_module in roles.items()
+    ]
+
+
 def roles_table(roles: Roles) -> Table:
     """One row a module: which factors it reads, and the share of each factor's effect that it carries."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     reading = any(role.reads is not None for of_module in roles.values() for role in of_module.values())
     for heading in ("module", *(["reads"] if reading else []), "carries of each factor's effect"):
         table.add_column(heading)
-    for module, of_module in roles.items():
-        reads = _listed({factor: role.reads or 0.0 for factor, role in of_module.items()})
-        carries = _listed({factor: role.carries for factor, role in of_module.items()})
+    for module, reads, carries in roles_rows(roles):
         table.add_row(module, *([reads] if reading else []), carries)
     return table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import indent
 
 from rich import box
@@ -26,7 +26,7 @@ def show(record: Record, records: Sequence[Record], objective: Objective, column
     parts: list[RenderableType] = [_headline(record, objective), Text()]
     if reason := _ending(record):
         parts.append(Text(reason))
-    parts.append(Text(origin(record, records)))
+    parts.append(Text(origin(record, {other.key: other.label for other in records})))
     if said := settings(record):
         parts.append(Text(f"trained with: {said}"))
     parts += [Text(), *network_parts(record, columns)]
@@ -52,14 +52,14 @@ def network_parts(record: Record, columns: int) -> Iterator[RenderableType]:
         yield from (_measures(record), Text())
 
 
-def origin(record: Record, records: Sequence[Record]) -> str:
-    """Where a candidate came from, in one line."""
+def origin(record: Record, labels: Mapping[str, str]) -> str:
+    """Where a candidate came from, in one line; `labels` are those of its study's records, by their keys."""
     came = record.proposal.origin
     if record.role == "reference":
         return "from: a reference, trained outside the budget"
     if record.reference:
         return f"from: the simple wirings with which the study opened: {record.reference}, {came.get('why', '')}"
-    parent = next((other.label for other in records if other.key == record.proposal.parent), None)
+    parent = labels.get(record.proposal.parent or "")
     text = f"from: {came.get('strategy', 'unknown')}"
     if why := came.get("why"):
         text += f", {why}"

@@ -13,7 +13,8 @@ import nasmod
 from nasmod.api import SearchStudy
 from nasmod.measures.roles import Role
 from nasmod.report import node_names
-from nasmod.report.plots import PALE, draw_topology, factor_colours, module_colour, plot_topology
+from nasmod.report.appearance import PALE, factor_colours, module_colour
+from nasmod.report.plots import draw_topology, plot_topology
 from nasmod.study import Record
 from nasmod.topology import Node, Topology
 

@@ -469,8 +469,9 @@ class SearchStudy:
         *,
         retrain: int | Sequence[Retrained] | None = None,
         seeds: int = 1,
+        onnx: bool = False,
     ) -> Exported:
-        """Write a candidate (the best for None) as files that run without nasmod, and prove them.
+        """Write a candidate (the best for None) as files that run without nasmod, and prove them; with `onnx` ONNX too.
 
         `retrain` trains its topology again for so many epochs with `seeds` seeds (or takes what `retrain` gave) and
         exports the best training by validation accuracy. The directory must be new or empty. Raises `ExportError`.
@@ -479,7 +480,7 @@ class SearchStudy:
         from nasmod.export.exporting import check_free
         from nasmod.measures.retraining import best_of, mean_and_spread
 
-        check_free(Path(directory))
+        check_free(Path(directory), onnx=onnx)
         record = self._as_trained(trial)
         context = self._context()
         plan = context.plan(record.proposal.topology)
@@ -515,6 +516,7 @@ class SearchStudy:
             expected=measures.get(f"test_{main}"),
             title=title,
             roles=roles,
+            onnx=onnx,
         )
 
     def retrain(

@@ -447,18 +447,21 @@ def export(
         int | None, typer.Option(min=1, metavar="EPOCHS", help="Train its topology again for so many epochs first.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="With --retrain: how often, each with another seed.")] = 1,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write model.onnx too.")] = False,
     storage: Storage = None,
     allow_plugins: AllowPlugins = False,
 ) -> None:
     """Export the best topology, or another, as a model that runs without nasmod."""
+    from nasmod.export.exporting import check_free
     from nasmod.report.exported import exported_lines
 
     study = _load(name, storage, allow_plugins)
     record = study.record(trial)
     if seeds > 1 and retrain is None:
         raise typer.BadParameter("it goes with --retrain", param_hint="'--seeds'")
-    trainings = None if retrain is None else _retrained(study, record.key, retrain, seeds, output)
-    found = study.export(output, record.key, retrain=trainings)
+    check_free(output, onnx=onnx)
+    trainings = None if retrain is None else _retrained(study, record.key, retrain, seeds)
+    found = study.export(output, record.key, retrain=trainings, onnx=onnx)
     _print_lines(exported_lines(found, f"{record.label} of {name}"))
 
 
@@ -634,12 +637,10 @@ def _lines_of_runs(definition: Study, say: Callable[[str], None]) -> Callable[[P
     return tell
 
 
-def _retrained(study: SearchStudy, trial: str, epochs: int, seeds: int, output: Path) -> list[Retrained]:
+def _retrained(study: SearchStudy, trial: str, epochs: int, seeds: int) -> list[Retrained]:
     """Train again with a line now and then, and say what came out."""
-    from nasmod.export.exporting import check_free
     from nasmod.report.exported import RetrainingView, spread_lines
 
-    check_free(output)
     view = RetrainingView(epochs, seeds)
     show = lambda number, epoch: _print_lines(view.lines(number, epoch))  # noqa: E731  # its types are those of `retrain`
     trainings = study.retrain(epochs, trial, seeds=seeds, on_epoch=show)

@@ -248,9 +248,9 @@ def test_copy_is_a_whole_study(looking: Run, tmp_path: Path) -> None:
 
 
 def test_export_writes_and_proves_the_best(looking: Run, tmp_path: Path) -> None:
-    said = looking("export", "small", "-o", tmp_path / "best")
+    said = looking("export", "small", "-o", tmp_path / "best", "--onnx")
     assert said.code == 0
-    files = {"model.py", "weights.safetensors", "model.pt2", "topology.json", "README.md"}
+    files = {"model.py", "weights.safetensors", "model.pt2", "model.onnx", "topology.json", "README.md"}
     assert {path.name for path in (tmp_path / "best").iterdir()} == files
     assert "largest absolute difference" in said.out
     assert '"gained": "The search ' in (tmp_path / "best" / "README.md").read_text()

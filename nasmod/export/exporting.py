@@ -8,8 +8,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 
 from nasmod.data import Dataset
 from nasmod.errors import ExportError
+from nasmod.export.fresh_process import ONNX
 from nasmod.export.readme import Facts, readme
 from nasmod.export.source import model_source
 from nasmod.measures.accuracy import classification, language, regression
@@ -29,6 +31,7 @@ from nasmod.training import evaluate, load_weights
 
 FORMS = ("model.py", "model.pt2")
 FILES = ("model.py", "weights.safetensors", "model.pt2", "topology.json", "README.md")
+NEEDED_FOR_ONNX = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4  # of the largest output (at least 1): other kernels round otherwise, other weights differ far more
 ACCURACY_TOLERANCE = 0.005  # against a stored accuracy that was measured on another device
 
@@ -74,17 +77,19 @@ def export(
     expected: float | None = None,
     title: str = "A modular network found by nasmod.",
     roles: Roles | None = None,
+    onnx: bool = False,
 ) -> Exported:
     """Write a trained network as files that run without nasmod, and prove them on the test split.
 
     `weights` are the safetensors of the network's state dict; `recipe`, `measures`, `standard_errors` and `roles` go
     into the README; `expected` is the stored test accuracy (R² of a regression) of these very weights, if there is one.
+    With `onnx` there is an ONNX file too, proved in onnxruntime.
 
     Raises `ExportError`, and leaves nothing behind, when the directory is in use, the weights belong to another
     network, or a form cannot be loaded without nasmod or differs from the trained network.
     """
     directory = Path(directory)
-    check_free(directory)
+    check_free(directory, onnx=onnx)
     trained = _trained_answers(plan, weights, dataset, expected)
     try:
         # inside a directory that is there already (it may be a mount); else beside it, to be moved as a whole
@@ -97,26 +102,28 @@ def export(
             (files / "weights.safetensors").write_bytes(weights)
             topology = Topology(tuple(step.node for step in plan.steps))
             (files / "topology.json").write_text(topology.to_json() + "\n", encoding="utf-8")
-            exported = _prove(files, Path(aside), directory, plan, dataset, trained)
+            exported = _prove(files, Path(aside), directory, plan, dataset, trained, onnx)
             stored = measures or {}, standard_errors or {}, roles or {}
             facts = Facts(title, recipe, *stored, exported.differences, exported.scores)
             (files / "README.md").write_text(readme(plan, dataset, facts), encoding="utf-8")
-            _into_place(files, directory)
+            _into_place(files, directory, exported.files)
     except OSError as error:
         raise ExportError(f"Cannot write to '{directory}': {error.strerror or error}.") from error
     return exported
 
 
-def _into_place(files: Path, directory: Path) -> None:
+def _into_place(files: Path, directory: Path, names: Iterable[str]) -> None:
     if not directory.exists():
         files.rename(directory)
         return
-    for name in FILES:  # the README last: a directory without it is not complete
+    for name in names:  # the README last: a directory without it is not complete
         (files / name).rename(directory / name)
 
 
-def check_free(directory: Path) -> None:
-    """Raise `ExportError` when there is anything in the way of an export."""
+def check_free(directory: Path, *, onnx: bool = False) -> None:
+    """Raise `ExportError` when there is anything in the way of an export, or a package for ONNX is missing."""
+    if onnx and not all(map(find_spec, NEEDED_FOR_ONNX)):
+        raise ExportError("ONNX needs onnx, onnxscript and onnxruntime: pip install 'nasmod[onnx]'.")
     if directory.is_dir():
         if any(directory.iterdir()):
             raise ExportError(f"The export directory must be new or empty; '{directory}' is not.")
@@ -148,14 +155,17 @@ def _score(outputs: Arrays, dataset: Dataset) -> tuple[str, Value]:
     return "accuracy", classification(outputs, targets, dataset.chance)["accuracy"]
 
 
-def _prove(files: Path, aside: Path, directory: Path, plan: Plan, dataset: Dataset, trained: _Answers) -> Exported:
-    """Make the exported program and run each form, in a process that cannot import nasmod."""
+def _prove(
+    files: Path, aside: Path, directory: Path, plan: Plan, dataset: Dataset, trained: _Answers, onnx: bool
+) -> Exported:
+    """Make the exported program, and ONNX, and run each form, in a process that cannot import nasmod."""
     examples, outputs = aside / "examples.npz", aside / "outputs.npz"
     np.savez(examples, *(dataset.test.inputs[name] for name in plan.inputs))
-    _in_fresh_process(files, examples, outputs)
+    names = [plan.steps[plan.output_step(name)].name for name in plan.outputs] if onnx else []
+    _in_fresh_process(files, examples, outputs, names)
     differences, scores = {}, {}
     with np.load(outputs) as stored:
-        for form in FORMS:
+        for form in (*FORMS, *([ONNX] if onnx else [])):
             found = {name: stored[f"{form}/{index}"] for index, name in enumerate(plan.outputs)}
             differences[form] = max(_difference(form, found[name], trained.outputs[name]) for name in found)
             scores[form] = _score(found, dataset)[1].value
@@ -164,7 +174,8 @@ def _prove(files: Path, aside: Path, directory: Path, plan: Plan, dataset: Datas
                     f"{form} reaches a test {trained.score_name} of {scores[form]:.4f}, "
                     f"the trained network {trained.score.value:.4f}."
                 )
-    return Exported(directory, differences, trained.score_name, scores, trained.score, len(dataset.test))
+    written = (ONNX, *FILES) if onnx else FILES
+    return Exported(directory, differences, trained.score_name, scores, trained.score, len(dataset.test), written)
 
 
 def _difference(form: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> float:
@@ -177,9 +188,10 @@ def _difference(form: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any, 
     return difference
 
 
-def _in_fresh_process(directory: Path, examples: Path, outputs: Path) -> None:
-    threads = str(torch.get_num_threads())
-    command = [sys.executable, "-B", "-P", str(_SCRIPT), str(examples.resolve()), str(outputs.resolve()), threads]
+def _in_fresh_process(directory: Path, examples: Path, outputs: Path, names: Sequence[str]) -> None:
+    """`names` of the outputs, where ONNX is wanted."""
+    arguments = [str(examples.resolve()), str(outputs.resolve()), str(torch.get_num_threads()), *names]
+    command = [sys.executable, "-B", "-P", str(_SCRIPT), *arguments]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line.strip() for line in done.stderr.splitlines() if line.strip()]

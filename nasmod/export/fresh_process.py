@@ -1,20 +1,26 @@
 """The script of the process that proves an export: nasmod cannot be imported here, and the export is its directory.
 
-``fresh_process.py EXAMPLES OUTPUTS THREADS`` writes ``model.pt2``, loads each form from its files and stores what it
-answers. EXAMPLES is an npz file with one array per input, in order; OUTPUTS gets ``<form>/<output number>``.
+``fresh_process.py EXAMPLES ANSWERS THREADS [OUTPUT...]`` writes ``model.pt2``, and where the names of the outputs are
+given ``model.onnx``, loads each form from its files and stores what it answers. EXAMPLES is an npz file with one array
+per input, in order; ANSWERS gets ``<form>/<output number>``. ``model.py`` reads the values in their own types, the
+others read float32.
 """
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import logging
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
 BATCH = 256
-WEIGHTS, PROGRAM = "weights.safetensors", "model.pt2"
+WEIGHTS, SOURCE, PROGRAM, ONNX = "weights.safetensors", "model.py", "model.pt2", "model.onnx"
+OPSET = 18  # of ONNX: what torch's exporter writes without converting
 
 
 class NoNasmod(MetaPathFinder):
@@ -25,16 +31,44 @@ class NoNasmod(MetaPathFinder):
             raise ImportError("an exported model must not need nasmod")
 
 
-def write_program(model: Any, examples: list[Any]) -> None:
-    """Write the exported program of the model; its batch may be of any size."""
+def exported_program(model: Any, examples: list[Any]) -> Any:
+    """The exported program of the model; its batch may be of any size."""
     import torch
 
     batch = torch.export.Dim("batch", min=1)
     two = tuple(torch.cat([values[:1], values[:1]]) for values in examples)  # a batch of one would be taken as fixed
     shapes = tuple({0: batch} for _ in examples)
     # the copied `forward` of a kind is followed as it runs, not as bytecode: strict=True knows less of Python
-    program = torch.export.export(model, two, dynamic_shapes=shapes, strict=False)
-    torch.export.save(program, PROGRAM)
+    return torch.export.export(model, two, dynamic_shapes=shapes, strict=False)
+
+
+def write_onnx(program: Any, names: list[str], outputs: list[str]) -> None:
+    """Write the program as ONNX, its inputs and outputs under these names."""
+    import torch
+
+    logging.disable(logging.WARNING)  # of packages that the exporter would know too
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about itself
+        made = torch.onnx.export(
+            program, input_names=names, output_names=outputs, opset_version=OPSET, dynamo=True, verbose=False
+        )
+    assert made is not None
+    made.save(ONNX)
+
+
+def in_onnxruntime() -> Callable[..., Any]:
+    """The ONNX file as a function of tensors, run by onnxruntime."""
+    import onnxruntime
+    import torch
+
+    session = onnxruntime.InferenceSession(ONNX, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_inputs()]
+
+    def call(*values: Any) -> tuple[Any, ...]:
+        given = {name: tensor.numpy() for name, tensor in zip(names, values, strict=True)}
+        return tuple(torch.from_numpy(array) for array in session.run(None, given))
+
+    return call
 
 
 def answers(model: Callable[..., Any], examples: list[Any]) -> list[Any]:
@@ -51,7 +85,7 @@ def answers(model: Callable[..., Any], examples: list[Any]) -> list[Any]:
     return [torch.cat(tensors).numpy() for tensors in zip(*parts, strict=True)]
 
 
-def main(examples_file: str, outputs_file: str, threads: str) -> None:
+def main(examples_file: str, answers_file: str, threads: str, *outputs: str) -> None:
     sys.meta_path.insert(0, NoNasmod())
     sys.path.insert(0, str(Path.cwd()))
     import numpy as np
@@ -62,11 +96,15 @@ def main(examples_file: str, outputs_file: str, threads: str) -> None:
     with np.load(examples_file) as stored:
         examples = [torch.from_numpy(stored[f"arr_{index}"]) for index in range(len(stored.files))]
     model = load(WEIGHTS)
-    outputs = {f"model.py/{index}": array for index, array in enumerate(answers(model, examples))}
-    write_program(model, examples)
-    program = torch.export.load(PROGRAM).module()
-    outputs |= {f"{PROGRAM}/{index}": array for index, array in enumerate(answers(program, examples))}
-    np.savez(outputs_file, **outputs)
+    found = {SOURCE: answers(model, examples)}
+    floats = [values.float() for values in examples]
+    program = exported_program(model, floats)
+    torch.export.save(program, PROGRAM)
+    found[PROGRAM] = answers(torch.export.load(PROGRAM).module(), floats)
+    if outputs:
+        write_onnx(program, list(inspect.signature(model.forward).parameters), list(outputs))
+        found[ONNX] = answers(in_onnxruntime(), floats)
+    np.savez(answers_file, **{f"{form}/{index}": array for form in found for index, array in enumerate(found[form])})
 
 
 if __name__ == "__main__":

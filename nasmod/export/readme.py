@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nasmod.data import Dataset
+from nasmod.export.fresh_process import ONNX, OPSET
 from nasmod.measures.roles import Roles
 from nasmod.networks import Plan
 
@@ -25,11 +26,22 @@ class Facts:
     scores: Mapping[str, float]
 
 
+_ONNX = """
+As ONNX of opset {opset} (`pip install onnxruntime`); other runtimes read it too:
+
+```python
+import onnxruntime
+session = onnxruntime.InferenceSession("model.onnx")
+outputs = session.run(None, {{{given}}})  # a list of NumPy arrays
+```
+"""
+
+
 def readme(plan: Plan, dataset: Dataset, facts: Facts) -> str:
     """Markdown text."""
     parts = [
         f"# {facts.title.rstrip('.')}",
-        _loading(plan, dataset),
+        _loading(plan, facts),
         _interface(plan, dataset),
         _modules(plan),
         *([_roles(facts.roles)] if facts.roles else []),
@@ -40,13 +52,16 @@ def readme(plan: Plan, dataset: Dataset, facts: Facts) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _loading(plan: Plan, dataset: Dataset) -> str:
-    arguments = ", ".join(plan.steps[plan.input_step(name)].name for name in plan.inputs)
+def _loading(plan: Plan, facts: Facts) -> str:
+    names = [plan.steps[plan.input_step(name)].name for name in plan.inputs]
+    arguments, floats = ", ".join(names), ", ".join(f"{name}.float()" for name in names)
     results = ", ".join(plan.steps[plan.output_step(name)].name for name in plan.outputs)
+    onnx = _ONNX.format(opset=OPSET, given=", ".join(f'"{name}": {name}.float().numpy()' for name in names))
     return f"""\
 ## Load it
 
-It runs without nasmod. Give it raw values: it normalises them itself. The batch may be of any size.
+It runs without nasmod. Give it raw values: it normalises them itself. The batch may be of any size. Its source converts
+values of any type; the other forms take float32.
 
 From its source (`pip install torch safetensors`):
 
@@ -56,14 +71,14 @@ model = load("weights.safetensors")  # a torch.nn.Module in eval mode
 {results} = model({arguments})
 ```
 
-As an exported program (`pip install torch`), which takes inputs of the very types below:
+As an exported program (`pip install torch`):
 
 ```python
 import torch
 model = torch.export.load("model.pt2").module()
-{results} = model({arguments})
+{results} = model({floats})
 ```
-
+{onnx if ONNX in facts.differences else ""}
 The topology alone, to go on with in nasmod:
 
 ```python

@@ -88,7 +88,8 @@ def _model(plan: Plan, classes: Mapping[str, str]) -> str:
     for step in plan.steps:
         shape = f"  # (B, {', '.join(map(str, step.shape))})"
         if step.is_input:
-            value: Text = f"({step.name}.float() - self.{step.name}_mean) / self.{step.name}_std"
+            mean, std = f"self.{step.name}_mean", f"self.{step.name}_std"
+            value: Text = f"({step.name}.to({mean}.dtype) - {mean}) / {std}"
         else:
             name = f"{step.name}_head" if step.is_output else step.name
             value = Group(f"self.{name}(", [_read(plan, step)], ")")

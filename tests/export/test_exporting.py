@@ -14,7 +14,7 @@ import torch
 from nasmod import registry
 from nasmod.data import Dataset, Split, load_dataset
 from nasmod.errors import ExportError
-from nasmod.export import export
+from nasmod.export import export, exporting
 from nasmod.networks import Network, build, plan
 from nasmod.topology import Node, Topology
 from nasmod.training import save_weights
@@ -198,14 +198,16 @@ def test_an_exported_image_network_runs_and_agrees(tmp_path: Path) -> None:
     for snippet in _python_snippets(text)[:2]:
         code = f"import torch\nx = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)\n{snippet}\nprint(tuple(y.shape))"
         assert _run(code, directory) == "(3, 10)"
+    assert "onnx" not in text
 
 
 @pytest.mark.slow
 def test_several_inputs_and_a_users_kind_export_into_an_empty_directory(tmp_path: Path, users_kinds: None) -> None:
     dataset = table("regression")
     network = network_for(dataset, [Node("wave", (0, 1)), Node("attention", (1, 2), {"heads": 1, "head_width": 3})])
-    exported = export(tmp_path, network.plan, save_weights(network), dataset, recipe={})
+    exported = export(tmp_path, network.plan, save_weights(network), dataset, recipe={}, onnx=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(exported.files)
+    assert exported.differences.keys() == {"model.py", "model.pt2", "model.onnx"}
     assert exported.score_name == "r2"
     source = (tmp_path / "model.py").read_text()
     assert "class WaveNetwork(nn.Module):" in source
@@ -214,9 +216,13 @@ def test_several_inputs_and_a_users_kind_export_into_an_empty_directory(tmp_path
     assert "standardised values: times [3, 4], plus [1, 2] gives the data's own units" in text
     code = (
         "import torch\nmodel = torch.export.load('model.pt2').module()\n"
-        "y, z = model(torch.zeros(1, 4), torch.zeros(1, 2, 5, dtype=torch.float64))\nprint(tuple(y.shape))"
+        "y, z = model(torch.zeros(1, 4), torch.zeros(1, 2, 5))\nprint(tuple(y.shape))"
     )
     assert _run(code, tmp_path) == "(1, 2)"
+    (snippet,) = [snippet for snippet in _python_snippets(text) if "onnxruntime" in snippet]
+    shown = "print([one.shape for one in outputs])"
+    code = f"import torch\ntable, series = torch.zeros(7, 4), torch.zeros(7, 2, 5)\n{snippet}\n{shown}"
+    assert _run(code, tmp_path) == "[(7, 2), (7, 2)]"
 
 
 @pytest.mark.parametrize(
@@ -248,6 +254,12 @@ def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="Cannot write to"):
         export(tmp_path / "mine.txt" / "out", network.plan, save_weights(network), dataset, recipe={})
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_without_the_packages_onnx_is_refused_before_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "find_spec", lambda name: None)
+    with pytest.raises(ExportError, match=r"ONNX needs onnx, onnxscript and onnxruntime: pip install 'nasmod\[onnx\]'"):
+        exporting.check_free(tmp_path / "new", onnx=True)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:

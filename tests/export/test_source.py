@@ -61,6 +61,16 @@ def test_it_computes_what_the_network_computes() -> None:
         torch.testing.assert_close(executed(network)(x), network({"x": x})["y"])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_it_follows_the_type_of_its_weights(dtype: torch.dtype) -> None:
+    network = conv_network()
+    x = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+    with torch.no_grad():
+        found = executed(network).to(dtype)(x)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.float(), network({"x": x})["y"], atol=0.1, rtol=0.1)
+
+
 @settings(max_examples=40)
 @given(topology=wirings(("a", "b"), ("y", "z")), sizes=st.tuples(shapes, shapes))
 def test_every_wiring_has_a_source_that_computes_the_same(topology: Topology, sizes: tuple) -> None:
@@ -113,7 +123,7 @@ def test_it_reads_as_if_written_by_hand() -> None:
         "        self.y_head = nn.Linear(32, 3)\n"
         "\n"
         "    def forward(self, x: torch.Tensor) -> torch.Tensor:\n"
-        "        x = (x.float() - self.x_mean) / self.x_std  # (B, 1, 8, 8)\n"
+        "        x = (x.to(self.x_mean.dtype) - self.x_mean) / self.x_std  # (B, 1, 8, 8)\n"
         "        conv_1 = self.conv_1(x)  # (B, 16, 8, 8)\n"
         "        pool_1 = self.pool_1(conv_1)  # (B, 16, 4, 4)\n"
         "        dense_1 = self.dense_1(torch.cat([conv_1.flatten(1), pool_1.flatten(1)], dim=1))  # (B, 32)\n"

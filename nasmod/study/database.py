@@ -220,7 +220,8 @@ def _engine(url: URL) -> Engine:
             engine = sqlalchemy.create_engine(
                 url, pool_size=1, max_overflow=0, pool_timeout=RETRY_SECONDS, pool_pre_ping=True, connect_args=given
             )
-            event.listen(engine, "connect", _prepare_server)
+            # before SQLAlchemy looks at a new connection: it stumbles over another encoding
+            event.listen(engine, "connect", partial(_prepare_server, url), insert=True)
             event.listen(engine, "handle_error", _leave_read_only)
             return engine
         engine = sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
@@ -241,8 +242,16 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _prepare_server(connection: Any, _record: Any) -> None:
+def _prepare_server(url: URL, connection: Any, _record: Any) -> None:
     with connection.cursor() as cursor:
+        cursor.execute("SHOW server_encoding")
+        (encoding,) = cursor.fetchone()
+        encoding = encoding.decode("ascii") if isinstance(encoding, bytes) else encoding
+        if encoding != "UTF8":
+            raise StorageError(
+                f"The database {_shown(url)} is encoded as {encoding}; a study needs UTF-8. Make one with: "
+                "createdb --encoding UTF8 --template template0 NAME"
+            )
         for statement in SESSION:
             cursor.execute(statement)
     connection.commit()

@@ -135,6 +135,23 @@ def test_an_unreachable_server_is_refused_without_its_password():
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_is_not_utf8_is_refused_with_what_to_do(empty_postgresql: str, encoding: str):
+    administrator = sqlalchemy.create_engine(empty_postgresql, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    name = f"encoded_as_{encoding.lower()}"
+    with administrator.connect() as connection:
+        how = f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        connection.execute(text(f"CREATE DATABASE {name} {how}"))
+    url = administrator.url.set(database=name).render_as_string(hide_password=False)
+    try:
+        for use in (Database.create, Database.open):
+            with pytest.raises(StorageError, match=f"{name}.* is encoded as {encoding}.*createdb --encoding UTF8"):
+                use(url)
+    finally:
+        with administrator.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name}"))
+
+
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds waited before each new try, by a clock that goes on in these pauses alone."""

@@ -284,6 +284,12 @@ class SearchStudy:
         status = self.status()
         return f"<SearchStudy '{self.name}': {status.trained} of {status.budget} trained, {status.state}>"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from nasmod.report.notebook import study_html
+
+        return study_html(self.study, self.status(), self.records())
+
     @property
     def name(self) -> str:
         """Its name in the database."""

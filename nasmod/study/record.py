@@ -102,7 +102,7 @@ def _none() -> None:
     """A default that is no attribute of the class: an absent one is parsed when it is asked for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Record:
     """Everything known of one candidate. `number` is its Optuna trial's, None before it is claimed or if it has none.
 
@@ -133,6 +133,10 @@ class Record:
     traceback: str | None = field(default_factory=_none)
     id: int = 0
     roles: Roles = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        score = "" if self.score is None else f", score {self.score:.4g}"
+        return f"<Record {self.label}: {self.state}{score}, {self.proposal.topology.module_count} modules>"
 
     @classmethod
     def stored(cls, columns: Mapping[str, Any], texts: Mapping[StoredText, str | None]) -> Record:

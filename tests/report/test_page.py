@@ -7,6 +7,7 @@ import random
 import re
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -14,6 +15,7 @@ import nasmod
 from nasmod.api import SearchStudy
 from nasmod.errors import StudyError
 from nasmod.report.importance import FEWEST, descriptors, importances
+from nasmod.report.notebook import study_html
 from nasmod.report.page import DRAWN, Reported, page_of, write_page
 from nasmod.report.svg import svg
 from nasmod.space import Space, SpaceFile
@@ -76,6 +78,22 @@ def test_text_in_a_picture_is_escaped(study: SearchStudy):
     record = replace(study.best, proposal=replace(study.best.proposal, topology=named))
     assert "&lt;b&gt;&amp;</text>" in svg(record)
     assert "<b>" not in svg(record)
+
+
+def test_a_notebook_shows_what_was_asked_and_found_and_the_best(study: SearchStudy):
+    shown = study._repr_html_()
+    root = ElementTree.fromstring(shown)
+    paragraphs = [paragraph.text for paragraph in root.iter("p")]
+    assert paragraphs[0].startswith("6 topologies were to be trained on digits")
+    assert paragraphs[2].startswith(f"The best, {study.best.label}, has a score of ")
+    assert svg(study.best) in shown
+    assert repr(study.best).startswith(f"<Record {study.best.label}: finished, score 0.")
+
+
+def test_a_notebook_shows_a_study_in_which_nothing_has_finished(study: SearchStudy):
+    shown = study_html(study.study, study.status(), [replace(record, state="stopped") for record in study.records()])
+    assert "topologies were to be trained" in shown
+    assert "svg" not in shown
 
 
 def test_a_study_without_a_finished_candidate_has_no_page(reported: Reported, tmp_path: Path):

@@ -47,7 +47,7 @@ class Entry:
 
 
 _entries: dict[tuple[str, str], Entry] = {}
-_state = {"installed_plugins_loaded": False}
+_installed: list[PluginError | None] = []  # what came of each installed plugin; empty before they are loaded
 
 
 def register(noun: str, name: str, target: Any, settings: Any) -> None:
@@ -244,14 +244,19 @@ def _attribute(found: Entry, target: Any) -> Any:
 
 
 def _load_installed_plugins() -> None:
-    if _state["installed_plugins_loaded"]:
-        return
-    _state["installed_plugins_loaded"] = True
-    for point in importlib.metadata.entry_points(group="nasmod.plugins"):
-        try:
-            point.load()  # its top level calls `register`
-        except (Exception, SystemExit) as error:  # an installed package may raise anything
-            raise PluginError(f"Installed plugin '{point.name}' cannot be imported: {error}") from error
+    """All of them, once. One that cannot be imported is told each time that a name is asked for."""
+    if not _installed:
+        _installed.append(None)  # from here on they may ask for names themselves
+        for point in importlib.metadata.entry_points(group="nasmod.plugins"):
+            try:
+                point.load()  # its top level calls `register`
+            except (Exception, SystemExit) as error:  # an installed package may raise anything
+                failure = PluginError(f"Installed plugin '{point.name}' cannot be imported: {error}")
+                failure.__cause__ = error
+                _installed.append(failure)
+    for found in _installed:
+        if found is not None:
+            raise found
 
 
 def _register_built_ins() -> None:

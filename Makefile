@@ -14,7 +14,7 @@ SPREAD := -n 2 --dist loadgroup
 demo: $(INSTALLED)
 	$(BIN)/nasmod start pairs
 	$(BIN)/nasmod show pairs
-	@rm -f $(addprefix $(EXPORTED)/,model.py model.pt2 weights.safetensors topology.json README.md)
+	@rm -f $(addprefix $(EXPORTED)/,model.py model.pt2 weights.safetensors topology.json interface.json README.md)
 	$(BIN)/nasmod export pairs -o $(EXPORTED)
 
 # The quick tests, and the examples in docstrings.

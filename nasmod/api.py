@@ -259,6 +259,21 @@ def try_topology(
     return tried
 
 
+def predict(directory: str | Path, file: str | Path, output: str | Path, *, separator: str = ",") -> int:
+    """Write a table of what an exported model says of the examples in a file; returns how many there were.
+
+    See `nasmod.export.predicting.predict`, which gives the table itself. Raises `ExportError` or `DataError`.
+    """
+    from nasmod.export.predicting import predict as predicted
+
+    found = predicted(directory, file, separator=separator)
+    try:
+        found.to_csv(output, index=False)
+    except OSError as error:
+        raise ExportError(f"'{output}' cannot be written: {error.strerror}.") from error
+    return len(found)
+
+
 def allow_list() -> Path:
     """The user's list of the Python that studies from a database may execute (see `nasmod.study.allowed`)."""
     from typer import get_app_dir

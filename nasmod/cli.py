@@ -465,6 +465,21 @@ def export(
     _print_lines(exported_lines(found, f"{record.label} of {name}"))
 
 
+@app.command()
+def predict(
+    directory: Annotated[Path, typer.Argument(help="The folder of an export.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="A .csv, an .npz, a folder of .npy files, or idx images.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write.")] = Path("predictions.csv"),
+    separator: Annotated[str, typer.Option(help="Between the columns of a .csv.")] = ",",
+) -> None:
+    """Write what an exported model says of new examples; nothing but its exported program is run."""
+    from nasmod import api
+
+    print(f"Wrote {api.predict(directory, file, output, separator=separator)} predictions to {output}")
+
+
 @app.command("try")
 def try_(
     study: Annotated[str, typer.Argument(help="A packaged study's name or a study file.", show_default=False)],

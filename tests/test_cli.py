@@ -26,7 +26,7 @@ from nasmod.errors import NasmodError
 
 COMMANDS = [
     "start", "resume", "status", "stop", "retry", "enqueue", "delete", "doctor", "top", "show", "draw", "report",
-    "list", "new", "rescore", "copy", "export", "try", "compare", "schema",
+    "list", "new", "rescore", "copy", "export", "predict", "try", "compare", "schema",
 ]  # fmt: skip
 NASMOD = [sys.executable, "-m", "nasmod.cli"]
 
@@ -250,11 +250,24 @@ def test_copy_is_a_whole_study(looking: Run, tmp_path: Path) -> None:
 def test_export_writes_and_proves_the_best(looking: Run, tmp_path: Path) -> None:
     said = looking("export", "small", "-o", tmp_path / "best", "--onnx")
     assert said.code == 0
-    files = {"model.py", "weights.safetensors", "model.pt2", "model.onnx", "topology.json", "README.md"}
+    files = {
+        "model.py",
+        "weights.safetensors",
+        "model.pt2",
+        "model.onnx",
+        "topology.json",
+        "interface.json",
+        "README.md",
+    }
     assert {path.name for path in (tmp_path / "best").iterdir()} == files
     assert "largest absolute difference" in said.out
     assert '"gained": "The search ' in (tmp_path / "best" / "README.md").read_text()
     check_is_one_line(looking("export", "small", "-o", tmp_path / "best"), "new or empty")
+    np.savez(tmp_path / "new.npz", x=np.zeros((3, 8, 8), np.uint8))
+    said = looking("predict", tmp_path / "best", tmp_path / "new.npz", "-o", tmp_path / "said.csv")
+    assert said.out == f"Wrote 3 predictions to {tmp_path / 'said.csv'}\n"
+    assert (tmp_path / "said.csv").read_text().startswith("y,y_probability\n")
+    check_is_one_line(looking("predict", tmp_path, tmp_path / "new.npz"), "holds no export")
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ import torch
 from nasmod.data import Dataset
 from nasmod.errors import ExportError
 from nasmod.export.fresh_process import ONNX
+from nasmod.export.interface import interface
 from nasmod.export.readme import Facts, readme
 from nasmod.export.source import model_source
 from nasmod.measures.accuracy import classification, language, regression
@@ -30,7 +31,7 @@ from nasmod.topology import Topology
 from nasmod.training import evaluate, load_weights
 
 FORMS = ("model.py", "model.pt2")
-FILES = ("model.py", "weights.safetensors", "model.pt2", "topology.json", "README.md")
+FILES = ("model.py", "weights.safetensors", "model.pt2", "topology.json", "interface.json", "README.md")
 NEEDED_FOR_ONNX = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4  # of the largest output (at least 1): other kernels round otherwise, other weights differ far more
 ACCURACY_TOLERANCE = 0.005  # against a stored accuracy that was measured on another device
@@ -102,6 +103,8 @@ def export(
             (files / "weights.safetensors").write_bytes(weights)
             topology = Topology(tuple(step.node for step in plan.steps))
             (files / "topology.json").write_text(topology.to_json() + "\n", encoding="utf-8")
+            described = interface(plan, dataset).model_dump_json(indent=1)
+            (files / "interface.json").write_text(described + "\n", encoding="utf-8")
             exported = _prove(files, Path(aside), directory, plan, dataset, trained, onnx)
             stored = measures or {}, standard_errors or {}, roles or {}
             facts = Facts(title, recipe, *stored, exported.differences, exported.scores)

@@ -1,0 +1,177 @@
+"""What an exported model says of new examples. Its exported program is run: no Python out of the directory is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from nasmod.data.arrays import laid_out
+from nasmod.data.dataset import Array
+from nasmod.data.idx import read_idx
+from nasmod.data.npz import read_arrays
+from nasmod.errors import DataError, ExportError, unknown
+from nasmod.export.interface import Input, Interface, Output
+
+if TYPE_CHECKING:
+    import pandas
+
+BATCH = 256
+INTERFACE = "interface.json"
+
+
+def predict(directory: Path | str, file: Path | str, *, separator: str = ",") -> pandas.DataFrame:
+    """A row for each example of a CSV table, an ``.npz`` file, a folder of ``.npy`` files or an idx file of images.
+
+    Of a classification the likeliest class of each output and its probability, of a regression the values in the
+    data's own units. Raises `ExportError` for a directory that holds no export, `DataError` for examples that do not
+    fit.
+    """
+    import pandas
+
+    directory, file = Path(directory), Path(file)
+    found = _interface(directory)
+    model = _program(directory)
+    inputs = _examples(file, found, separator)
+    answers = _answers(model, [inputs[one.name] for one in found.inputs])
+    columns: dict[str, Any] = {}
+    for output, values in zip(found.outputs, answers, strict=True):
+        columns |= _regression(output, values) if found.task == "regression" else _classification(output, values)
+    return pandas.DataFrame(columns)
+
+
+def _interface(directory: Path) -> Interface:
+    path = directory / INTERFACE
+    try:
+        return Interface.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ExportError(f"'{directory}' holds no export with the file {INTERFACE}; export it again.") from error
+    except ValidationError as error:
+        raise ExportError(f"'{path}' is damaged; export it again.") from error
+
+
+def _program(directory: Path) -> Any:
+    import torch
+
+    try:
+        return torch.export.load(directory / "model.pt2").module()
+    except Exception as error:  # torch raises whatever it meets in a damaged archive
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ExportError(f"'{directory / 'model.pt2'}' cannot be loaded ({reason}); export it again.") from error
+
+
+def _examples(file: Path, found: Interface, separator: str) -> dict[str, Array]:
+    if file.suffix in (".csv", ".tsv", ".txt"):
+        return {one.name: _of_table(file, one, separator) for one in found.inputs}
+    if file.is_dir() or file.suffix in (".npz", ".npy"):
+        arrays = read_arrays(file)
+    elif "ubyte" in file.name:
+        if not file.is_file():
+            raise DataError(f"There is no file '{file}'.")
+        arrays = {found.inputs[0].name: read_idx(file)}
+    else:
+        raise DataError(
+            f"'{file}' must be a .csv table, an .npz file, a folder of .npy files or an idx file of images."
+        )
+    return _of_arrays(arrays, found.inputs, file)
+
+
+def _of_arrays(arrays: Mapping[str, Array], inputs: tuple[Input, ...], file: Path) -> dict[str, Array]:
+    found = {}
+    for one in inputs:
+        if one.name not in arrays:
+            raise DataError(f"'{file}': {unknown('input', one.name, arrays)} The model reads it.")
+        array = arrays[one.name]
+        wanted = next((laid for laid in (array, laid_out(array, "auto")) if laid.shape[1:] == one.shape), None)
+        if wanted is None or wanted.dtype.kind not in "biuf":
+            shape = ", ".join(map(str, one.shape))
+            raise DataError(
+                f"'{file}': the input '{one.name}' must hold numbers of the shape (N, {shape}), not {array.dtype} of "
+                f"{array.shape}."
+            )
+        found[one.name] = wanted
+    if len(lengths := {len(array) for array in found.values()}) > 1:
+        raise DataError(f"'{file}': the inputs must have equally many examples, not {sorted(lengths)}.")
+    return found
+
+
+def _of_table(file: Path, one: Input, separator: str) -> Array:
+    import pandas
+
+    if one.features is None:
+        raise DataError(
+            f"The input '{one.name}' of this model is no table; give an .npz file with an array of that name."
+        )
+    if not file.is_file():
+        raise DataError(f"There is no file '{file}'.")
+    try:
+        table = pandas.read_csv(file, sep=separator, skipinitialspace=True, low_memory=False)
+    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+        raise DataError(f"'{file}' is no CSV table: {str(error).splitlines()[0]}") from error
+    columns = []
+    known: dict[str, list[str]] = {}  # of each column of categories
+    for feature in one.features:
+        column, category = _column(feature, table, file)
+        if category is None:
+            values = pandas.to_numeric(table[column], errors="coerce")
+            if len(wrong := np.flatnonzero(values.isna())):
+                raise DataError(f"'{file}': column '{column}' must hold numbers; row {wrong[0] + 1} does not.")
+            columns.append(values.to_numpy(np.float32))
+        else:
+            known.setdefault(column, []).append(category)
+            columns.append((table[column].astype(str) == category).to_numpy(np.float32))
+    for column, categories in known.items():
+        strange = table[column][~table[column].astype(str).isin(categories)]
+        if len(strange):
+            raise DataError(
+                f"'{file}': column '{column}' holds {str(strange.iloc[0])!r:.60} in row {strange.index[0] + 1}, which "
+                f"the training data did not have. Known: {', '.join(categories)}."
+            )
+    return np.stack(columns, axis=1)
+
+
+def _column(feature: str, table: pandas.DataFrame, file: Path) -> tuple[str, str | None]:
+    """The column of a feature, and the category that it stands for, if it stands for one."""
+    if feature in table.columns:
+        return feature, None
+    parts = feature.split("=")
+    for place in range(1, len(parts)):
+        column = "=".join(parts[:place])
+        if column in table.columns:
+            return column, "=".join(parts[place:])
+    meant = f"'{feature}'" if len(parts) == 1 else f"'{parts[0]}' or '{feature}'"
+    raise DataError(
+        f"'{file}' has no column {meant}, which the model reads. Known: {', '.join(map(str, table.columns))}."
+    )
+
+
+def _answers(model: Any, inputs: list[Array]) -> list[Array]:
+    import torch
+
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(inputs[0]), BATCH):
+            given = [torch.from_numpy(np.asarray(array[start : start + BATCH], np.float32)) for array in inputs]
+            said = model(*given)
+            parts.append(said if isinstance(said, tuple) else (said,))
+    if not parts:
+        raise DataError("There are no examples to predict.")
+    return [torch.cat(tensors).numpy() for tensors in zip(*parts, strict=True)]
+
+
+def _classification(output: Output, logits: Array) -> dict[str, Any]:
+    spread = np.exp(logits - logits.max(axis=1, keepdims=True))
+    likely = logits.argmax(axis=1)
+    names = likely if output.classes is None else np.array(output.classes)[likely]
+    return {output.name: names, f"{output.name}_probability": spread.max(axis=1) / spread.sum(axis=1)}
+
+
+def _regression(output: Output, values: Array) -> dict[str, Any]:
+    if output.mean is not None and output.std is not None:
+        values = values * np.array(output.std) + np.array(output.mean)
+    if output.size == 1:
+        return {output.name: values[:, 0]}
+    return {f"{output.name}_{number}": values[:, number] for number in range(output.size)}

@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest --doctest-modules nasmod tests
 # Two at a time: more would take workers' cores from the studies that the tests run.
 SPREAD := -n 2 --dist loadgroup
 
-.PHONY: demo test test-all soak mutants lint check
+.PHONY: demo test test-all soak mutants docs lint check
 
 # Search for networks that tell the sum of two digits, show what was found, export the best. Again: shows it, and exports anew.
 demo: $(INSTALLED)
@@ -37,6 +37,11 @@ mutants: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt mutmut
 	-PYTEST_ADDOPTS="$(BY)" $(BIN)/mutmut run --max-children 2 "$(OF)"
 	$(BIN)/mutmut results | grep -v "not checked"
+
+# The pages of docs/ as a site in site/; what it warns of is an error.
+docs: $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # What must hold before a change lands.
 check: lint test

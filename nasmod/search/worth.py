@@ -10,9 +10,7 @@ from collections.abc import Sequence
 
 from threadpoolctl import threadpool_limits
 
-from nasmod.search.strategies.features import features
-from nasmod.search.strategies.gaussian_process import GaussianProcess
-from nasmod.search.strategies.surrogate import at_the_end, window
+from nasmod.search.strategies.surrogate import at_the_end, fitted, window
 from nasmod.study import TRAINED, Record
 
 FEWEST = 30  # trained candidates from which something is learned about their neighbours
@@ -24,7 +22,6 @@ def worth(records: Sequence[Record]) -> dict[int, float]:
     fitted_to = window([record for record in trained if record.score is not None])
     if len(fitted_to) < FEWEST:
         return {}
-    seen = [features(record.proposal.topology, record.proposal.settings) for record in fitted_to]
     with threadpool_limits(1, user_api="blas"):  # workers have the other cores
-        means = GaussianProcess(seen, at_the_end(fitted_to)).own_means
+        means = fitted(fitted_to, at_the_end(fitted_to)).own_means
     return {record.id: float(mean) for record, mean in zip(fitted_to, means, strict=True)}

@@ -94,6 +94,16 @@ def test_normal_scores_stand_for_the_targets_that_they_were_made_of(seen):
     assert GaussianProcess(seen[:3], [-math.inf] * 3).targets(scores).tolist() == [0.0] * 201
 
 
+def test_what_is_known_less_surely_counts_less(seen):
+    """Two equal topologies contradict each other: the process holds with the one that has less noise."""
+    targets = np.array([found["size modules"] for found in seen])
+    targets[0], targets[1] = targets.max() + 1, targets.min() - 1
+    twins = [seen[0], seen[0], *seen[2:]]
+    alike, sure = (GaussianProcess(twins, targets, [1.0, spread] + [1.0] * 58).own_means for spread in (1.0, 4.0))
+    assert alike[0] == pytest.approx(alike[1])
+    assert sure[0] > alike[0] + 0.1
+
+
 def test_what_it_holds_of_its_own_is_what_it_would_say_of_them_anew(seen):
-    process = GaussianProcess(seen, np.random.default_rng(0).normal(size=len(seen)))
+    process = GaussianProcess(seen, np.random.default_rng(0).normal(size=len(seen)), np.arange(1, len(seen) + 1))
     assert process.own_means == pytest.approx(process.means(seen), abs=1e-9)

@@ -13,9 +13,8 @@ from optuna._hypervolume import compute_hypervolume
 
 from nasmod import registry
 from nasmod.search.strategies.features import features
-from nasmod.search.strategies.gaussian_process import GaussianProcess
 from nasmod.search.strategies.graph_bo import GraphBo, GraphBoSettings
-from nasmod.search.strategies.surrogate import at_the_end
+from nasmod.search.strategies.surrogate import at_the_end, fitted
 from nasmod.space import Space, SpaceFile
 from nasmod.study import Proposal, Record, candidate_key
 from nasmod.testing.strategies import made_up
@@ -150,9 +149,11 @@ def test_it_puts_last_what_another_training_would_hardly_tell(space):
         Proposal(*space.random(random.Random(99))),
     ]
     strategy = GraphBo(GraphBoSettings(), space, random.Random(0), COMBINED)
-    model = GaussianProcess([features(r.proposal.topology, r.proposal.settings) for r in records], at_the_end(records))
+    model = fitted(records, at_the_end(records))
     posterior = model.posterior([features(proposal.topology, proposal.settings) for proposal in pool])
-    assert strategy._is_told(records, pool, [posterior]).tolist() == [True, False, False]
+    assert strategy._is_told(records, pool, [model], [posterior]).tolist() == [True, False, False]
+    best_of_all = replace(posterior, means=posterior.means + np.ptp(model.own_means))
+    assert not strategy._is_told(records, pool, [model], [best_of_all])[0]  # it is expected to be better than all
 
 
 @pytest.mark.slow
@@ -195,6 +196,20 @@ def test_what_was_stopped_counts_what_it_would_have_reached(space):
         for state, curve in zip(("finished", "stopped"), curves, strict=True)
     )
     assert at_the_end([ran_on, stopped]).tolist() == pytest.approx([0.5, 0.6])
+
+
+def test_what_was_stopped_is_known_less_surely_than_what_ran_on(space):
+    """Twins that contradict each other: what is expected of them is what the one that ran to its end says."""
+    records = [record for record in searched(space, "graph_bo", COMBINED, 40, initial=40) if record.score is not None]
+    records = [replace(record, state="finished") for record in records]
+    best, worst = replace(records[0], score=0.99), replace(records[0], id=99, key="twin", score=0.01)
+    others = records[1:]
+
+    def expected(state: str) -> float:
+        together = [best, replace(worst, state=state, curve=()), *others]
+        return float(fitted(together, at_the_end(together)).own_means[0])
+
+    assert expected("stopped") > expected("finished") + 0.05
 
 
 def test_what_was_stopped_by_its_averaged_weights_is_told_from_those_of_others(space):

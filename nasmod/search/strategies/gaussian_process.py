@@ -58,7 +58,8 @@ class Posterior:
 class GaussianProcess:
     """The process fitted to topologies, given by their features, and to what they reached (larger is better).
 
-    The share of its kernel's parts and the noise are those of the largest marginal likelihood.
+    The share of its kernel's parts and the noise are those of the largest marginal likelihood. `spread` says how many
+    times as large the standard deviation of each target's noise is as that of the surest (1 without it).
 
     >>> found = GaussianProcess([{"wl a": 1.0, "size": 1.0}, {"wl b": 1.0, "size": 2.0}], [0.1, 0.9])
     >>> worse, better = found.means([{"wl a": 1.0, "size": 1.0}, {"wl b": 1.0, "size": 2.0}])
@@ -66,7 +67,7 @@ class GaussianProcess:
     True
     """
 
-    def __init__(self, seen: Sequence[Features], targets: ArrayLike) -> None:
+    def __init__(self, seen: Sequence[Features], targets: ArrayLike, spread: ArrayLike = 1.0) -> None:
         names = sorted({name for found in seen for name in found})
         self._columns = [_numbered(name for name in names if _part(name) == part) for part in range(3)]
         tables = self._tables(seen)
@@ -77,6 +78,7 @@ class GaussianProcess:
         self._fitted_to = self._vectors(tables)
         self._scores: Floats = ndtri((average_ranks(targets) - 0.5) / len(seen))
         self._known = np.sort(self._scores), np.sort(np.asarray(targets, dtype=np.float64))
+        self._relative = np.broadcast_to(np.asarray(spread, dtype=np.float64) ** 2, self._scores.shape)
         parts = _similarities(self._fitted_to, self._fitted_to)
         first, *others = SETTING_SHARES if self._columns[2] else (0.0,)
         self._likelihood = -np.inf
@@ -91,7 +93,7 @@ class GaussianProcess:
     ) -> None:
         """Take these where no others tried were more likely."""
         kernel = _mixed(parts, label_share, setting_share)
-        factor = cholesky(kernel + noise * np.eye(len(kernel)), lower=True)
+        factor = cholesky(kernel + noise * np.diag(self._relative), lower=True)
         weights = cho_solve((factor, True), self._scores)
         likelihood = -0.5 * float(self._scores @ weights) - float(np.log(np.diag(factor)).sum())
         if likelihood > self._likelihood:
@@ -106,7 +108,7 @@ class GaussianProcess:
     @property
     def own_means(self) -> Floats:
         """The posterior means (N,) of what it was fitted to: the scores without their noise, K w = y - noise w."""
-        found: Floats = self._scores - self._noise * self._weights
+        found: Floats = self._scores - self._noise * self._relative * self._weights
         return found
 
     def targets(self, scores: Floats) -> Floats:

@@ -28,7 +28,7 @@ from nasmod.search.strategies.gaussian_process import Floats, GaussianProcess, P
 from nasmod.search.strategies.hypervolume import hypervolume_gains
 from nasmod.search.strategies.random import draw
 from nasmod.search.strategies.strategy import StrategySettings
-from nasmod.search.strategies.surrogate import at_the_end, window
+from nasmod.search.strategies.surrogate import at_the_end, fitted, window
 from nasmod.space import Space
 from nasmod.study import TRAINED, Proposal, Record, candidate_key
 
@@ -67,16 +67,16 @@ class GraphBo:
 
     def _of_the_model(self, trained: Sequence[Record], searched: Sequence[Record], count: int) -> list[Proposal]:
         fitted_to, known = window(trained), {record.key for record in searched}
-        seen = [features(record.proposal.topology, record.proposal.settings) for record in fitted_to]
         with threadpool_limits(1, user_api="blas"):  # where workers have the cores, more take twice as long
-            models = [GaussianProcess(seen, targets) for targets in self._targets(fitted_to)]
+            models = [fitted(fitted_to, targets) for targets in self._targets(fitted_to)]
             means = np.stack([model.own_means for model in models], axis=1)
             parents = self._parents(fitted_to, means)
             pool = self._pool(fitted_to, parents, known)
             seen_of_pool = [features(proposal.topology, proposal.settings) for proposal in pool]
             posteriors = [model.posterior(seen_of_pool) for model in models]
             promises = self._promises(models, means, posteriors, count)
-            promises -= self._is_told(fitted_to, pool, posteriors) * (np.ptp(promises) + 1.0)  # these come last
+            told = self._is_told(fitted_to, pool, models, posteriors)
+            promises -= told * (np.ptp(promises) + 1.0)  # these come last
         chosen: dict[int, None] = {}
         for promise in promises:
             order = np.argsort(-promise).tolist()
@@ -141,15 +141,23 @@ class GraphBo:
         return found
 
     def _is_told(
-        self, trained: Sequence[Record], pool: Sequence[Proposal], posteriors: Sequence[Posterior]
+        self,
+        trained: Sequence[Record],
+        pool: Sequence[Proposal],
+        models: Sequence[GaussianProcess],
+        posteriors: Sequence[Posterior],
     ) -> NDArray[np.bool_]:
         """Which of a pool are trained topologies again, with settings so near that another training would tell little.
 
-        Without this a third of the proposals or more would be such (Fashion-MNIST, `benchmarks/LOG.md`).
+        Without this a third of the proposals or more would be such (Fashion-MNIST, `benchmarks/LOG.md`). What is
+        expected to be better than all that was trained is none of them: it is to be had, not to be told.
         """
         topologies = {record.proposal.topology.key for record in trained}
         is_trained = np.array([proposal.topology.key in topologies for proposal in pool])
-        found: NDArray[np.bool_] = is_trained & ~np.any([posterior.is_open for posterior in posteriors], axis=0)
+        is_open = np.any([posterior.is_open for posterior in posteriors], axis=0)
+        if len(models) == 1:
+            is_open |= posteriors[0].means > models[0].own_means.max()
+        found: NDArray[np.bool_] = is_trained & ~is_open
         return found
 
     def _pool(self, trained: Sequence[Record], parents: Sequence[Record], known: set[str]) -> list[Proposal]:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nasmod.search.strategies.gaussian_process import Floats
+from nasmod.search.strategies.features import features
+from nasmod.search.strategies.gaussian_process import Floats, GaussianProcess
 from nasmod.study import Record
 
+STOPPED_SPREAD = 2.0  # standard deviation of what a stopped candidate would have reached, over that of a whole training
 BEST, LATEST = 150, 150  # records that are fitted to: the cost grows with the cube of their number
 
 
@@ -21,6 +23,12 @@ def window(trained: Sequence[Record]) -> list[Record]:
     older, latest = trained[:-LATEST], trained[-LATEST:]
     best = {record.id for record in heapq.nlargest(BEST, older, key=lambda record: record.score or 0.0)}
     return [record for record in older if record.id in best] + list(latest)
+
+
+def fitted(records: Sequence[Record], targets: Floats) -> GaussianProcess:
+    """A process over the records' topologies and settings; of what was stopped early it knows less (LOG.md)."""
+    seen = [features(record.proposal.topology, record.proposal.settings) for record in records]
+    return GaussianProcess(seen, targets, [1.0 if one.state == "finished" else STOPPED_SPREAD for one in records])
 
 
 def at_the_end(records: Sequence[Record]) -> Floats:

@@ -474,7 +474,7 @@ def predict(
     output: Annotated[Path, typer.Option("--output", "-o", help="The table to write.")] = Path("predictions.csv"),
     separator: Annotated[str, typer.Option(help="Between the columns of a .csv.")] = ",",
 ) -> None:
-    """Write what an exported model says of new examples; nothing but its exported program is run."""
+    """Write what an exported model says of new examples; no Python out of its folder is executed."""
     from nasmod import api
 
     print(f"Wrote {api.predict(directory, file, output, separator=separator)} predictions to {output}")

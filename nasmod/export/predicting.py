@@ -1,4 +1,4 @@
-"""What an exported model says of new examples. Its exported program is run: no Python out of the directory is."""
+"""What an exported model says of new examples. No Python out of its directory is executed, and nothing unpickled."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from nasmod.data.arrays import laid_out
 from nasmod.data.dataset import Array
 from nasmod.data.idx import read_idx
 from nasmod.data.npz import read_arrays
-from nasmod.errors import DataError, ExportError, unknown
+from nasmod.errors import DataError, ExportError, TopologyError, unknown
 from nasmod.export.interface import Input, Interface, Output
+from nasmod.topology import Topology
 
 if TYPE_CHECKING:
     import pandas
+
+    from nasmod.networks import Network
 
 BATCH = 256
 INTERFACE = "interface.json"
@@ -34,12 +37,12 @@ def predict(directory: Path | str, file: Path | str, *, separator: str = ",") ->
 
     directory, file = Path(directory), Path(file)
     found = _interface(directory)
-    model = _program(directory)
-    inputs = _examples(file, found, separator)
-    answers = _answers(model, [inputs[one.name] for one in found.inputs])
+    network = _network(directory, found)
+    answers = _answers(network, _examples(file, found, separator))
+    said = _regression if found.task == "regression" else _classification
     columns: dict[str, Any] = {}
-    for output, values in zip(found.outputs, answers, strict=True):
-        columns |= _regression(output, values) if found.task == "regression" else _classification(output, values)
+    for output in found.outputs:
+        columns |= said(output, answers[output.name])
     return pandas.DataFrame(columns)
 
 
@@ -53,14 +56,24 @@ def _interface(directory: Path) -> Interface:
         raise ExportError(f"'{path}' is damaged; export it again.") from error
 
 
-def _program(directory: Path) -> Any:
-    import torch
+def _network(directory: Path, found: Interface) -> Network:
+    """Built anew from the topology; what torch has exported could hold a pickle."""
+    from nasmod.networks import build, plan
+    from nasmod.training import load_weights
 
     try:
-        return torch.export.load(directory / "model.pt2").module()
-    except Exception as error:  # torch raises whatever it meets in a damaged archive
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ExportError(f"'{directory / 'model.pt2'}' cannot be loaded ({reason}); export it again.") from error
+        topology = Topology.from_json((directory / "topology.json").read_text(encoding="utf-8"))
+        weights = (directory / "weights.safetensors").read_bytes()
+        inputs, outputs = (
+            {one.name: one.shape for one in found.inputs},
+            {one.name: (one.size,) for one in found.outputs},
+        )
+        network = build(plan(topology, inputs, outputs))
+        load_weights(network, weights)
+    except (OSError, ValueError, TopologyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ExportError(f"The export in '{directory}' cannot be loaded ({reason}); export it again.") from error
+    return network.eval()
 
 
 def _examples(file: Path, found: Interface, separator: str) -> dict[str, Array]:
@@ -148,18 +161,18 @@ def _column(feature: str, table: pandas.DataFrame, file: Path) -> tuple[str, str
     )
 
 
-def _answers(model: Any, inputs: list[Array]) -> list[Array]:
+def _answers(network: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:
     import torch
 
+    count = len(next(iter(inputs.values())))
+    if not count:
+        raise DataError("There are no examples to predict.")
     parts = []
     with torch.no_grad():
-        for start in range(0, len(inputs[0]), BATCH):
-            given = [torch.from_numpy(np.asarray(array[start : start + BATCH], np.float32)) for array in inputs]
-            said = model(*given)
-            parts.append(said if isinstance(said, tuple) else (said,))
-    if not parts:
-        raise DataError("There are no examples to predict.")
-    return [torch.cat(tensors).numpy() for tensors in zip(*parts, strict=True)]
+        for start in range(0, count, BATCH):
+            batch = {name: np.asarray(array[start : start + BATCH], np.float32) for name, array in inputs.items()}
+            parts.append(network({name: torch.from_numpy(array) for name, array in batch.items()}))
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
 
 
 def _classification(output: Output, logits: Array) -> dict[str, Any]:

@@ -115,11 +115,14 @@ def test_a_damaged_export_is_told(shop: Shop, tmp_path: Path):
     folder, *_ = shop
     with pytest.raises(ExportError, match="holds no export"):
         predict(tmp_path, folder / "rows.csv")
-    for name in ("interface.json", "model.pt2"):
+    for name in ("interface.json", "topology.json", "weights.safetensors"):
         shutil.copytree(folder / "model", tmp_path / name)
         content = (tmp_path / name / name).read_bytes()
         (tmp_path / name / name).write_bytes(content[: len(content) // 2])
         with pytest.raises(ExportError, match=f"{name}' .*export it again"):
+            predict(tmp_path / name, folder / "rows.csv")
+        (tmp_path / name / name).unlink()
+        with pytest.raises(ExportError, match="export it again"):
             predict(tmp_path / name, folder / "rows.csv")
 
 

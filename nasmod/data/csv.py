@@ -63,16 +63,21 @@ def load(settings: CsvSettings) -> Dataset:
     )
 
 
-def _read(path: str, settings: CsvSettings) -> pandas.DataFrame:
+def read_table(path: str | Path, separator: str) -> pandas.DataFrame:
+    """The table in a file; `DataError` when it is none."""
     import pandas
 
     if not Path(path).is_file():
         raise DataError(f"There is no file '{path}'.")
     try:
         # read in pieces, a long column could be numbers in its first piece and texts in the next
-        table = pandas.read_csv(path, sep=settings.separator, skipinitialspace=True, low_memory=False)
+        return pandas.read_csv(path, sep=separator, skipinitialspace=True, low_memory=False)
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
         raise DataError(f"File '{path}' is no CSV table: {str(error).splitlines()[0]}") from error
+
+
+def _read(path: str, settings: CsvSettings) -> pandas.DataFrame:
+    table = read_table(path, settings.separator)
     if not settings.target:
         named = [str(column) for column in table.columns if not str(column).startswith("Unnamed: ")]
         raise DataError(

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
+from scipy.special import softmax
 
 from nasmod.data.arrays import laid_out
+from nasmod.data.csv import read_table
 from nasmod.data.dataset import Array
 from nasmod.data.idx import read_idx
 from nasmod.data.npz import read_arrays
@@ -64,11 +66,8 @@ def _network(directory: Path, found: Interface) -> Network:
     try:
         topology = Topology.from_json((directory / "topology.json").read_text(encoding="utf-8"))
         weights = (directory / "weights.safetensors").read_bytes()
-        inputs, outputs = (
-            {one.name: one.shape for one in found.inputs},
-            {one.name: (one.size,) for one in found.outputs},
-        )
-        network = build(plan(topology, inputs, outputs))
+        inputs = {one.name: one.shape for one in found.inputs}
+        network = build(plan(topology, inputs, {one.name: (one.size,) for one in found.outputs}))
         load_weights(network, weights)
     except (OSError, ValueError, TopologyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
@@ -118,12 +117,7 @@ def _of_table(file: Path, one: Input, separator: str) -> Array:
         raise DataError(
             f"The input '{one.name}' of this model is no table; give an .npz file with an array of that name."
         )
-    if not file.is_file():
-        raise DataError(f"There is no file '{file}'.")
-    try:
-        table = pandas.read_csv(file, sep=separator, skipinitialspace=True, low_memory=False)
-    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
-        raise DataError(f"'{file}' is no CSV table: {str(error).splitlines()[0]}") from error
+    table = read_table(file, separator)
     columns = []
     known: dict[str, list[str]] = {}  # of each column of categories
     for feature in one.features:
@@ -176,10 +170,9 @@ def _answers(network: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _classification(output: Output, logits: Array) -> dict[str, Any]:
-    spread = np.exp(logits - logits.max(axis=1, keepdims=True))
     likely = logits.argmax(axis=1)
     names = likely if output.classes is None else np.array(output.classes)[likely]
-    return {output.name: names, f"{output.name}_probability": spread.max(axis=1) / spread.sum(axis=1)}
+    return {output.name: names, f"{output.name}_probability": softmax(logits, axis=1).max(axis=1)}
 
 
 def _regression(output: Output, values: Array) -> dict[str, Any]:

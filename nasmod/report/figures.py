@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from nasmod.measures.objective import Objective
 from nasmod.study.record import Record
 from nasmod.topology import Node
 
@@ -88,6 +89,17 @@ def parameters_of(node: Node) -> str:
     """
     said = ((name, value) for name, value in node.params.items() if name != "merge" and value and node.is_module)
     return ", ".join(name if value is True else f"{name} {value}" for name, value in said)
+
+
+def front_axes(objective: Objective) -> tuple[str, str, str | None]:
+    """What a picture of the front shows across, upwards and as colour: FLOPs across, where they are a direction.
+
+    >>> front_axes(Objective(flops_budget=1000))
+    ('flops', 'skill', 'modularity')
+    """
+    across = "flops" if "flops" in objective.directions else list(objective.directions)[-1]
+    upwards, *more = [name for name in objective.directions if name != across] or ["skill"]
+    return across, upwards, more[0] if more else None
 
 
 def curve_measure(record: Record) -> str | None:

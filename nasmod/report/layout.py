@@ -245,7 +245,7 @@ class _Placing:
         return True
 
     def _wired(self, depth: int) -> list[int]:
-        """Sources whose wires pass the channel below a layer."""
+        """Sources with a wire in the channel below a layer."""
         return [i for i in range(len(self.nodes)) if self.layer[i] <= depth < self._last_layer(i)]
 
     def _top(self, source: int, depth: int) -> int:

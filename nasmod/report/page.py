@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from nasmod.report.figures import (
     INFORMATION,
     curve_measure,
     figure,
+    front_axes,
     main_measure,
     measure,
     seconds,
@@ -52,22 +53,6 @@ class Reported:
     versions: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class _Axes:
-    """The measures of the picture of the front."""
-
-    across: str
-    upwards: str
-    colour: str | None
-
-    @classmethod
-    def of(cls, objective: Objective) -> _Axes:
-        """FLOPs across, where they are a direction; a third direction is the colour."""
-        across = "flops" if "flops" in objective.directions else list(objective.directions)[-1]
-        upwards, *more = [name for name in objective.directions if name != across] or ["skill"]
-        return cls(across, upwards, more[0] if more else None)
-
-
 def write_page(reported: Reported, file: Path) -> None:
     """Write the page. Raises `StudyError` without plotly, and when no candidate has finished."""
     try:
@@ -88,7 +73,7 @@ def write_page(reported: Reported, file: Path) -> None:
 def page_of(reported: Reported) -> dict[str, Any]:
     """Everything on the page, as plain values."""
     study, records = reported.study, reported.records
-    objective, axes = study.objective, _Axes.of(study.objective)
+    objective, axes = study.objective, front_axes(study.objective)
     best, front = reading.best(records, objective), reading.front(records, objective)
     simple = reading.references(records, objective)
     first = dict.fromkeys(record.key for record in [*front, *simple, *reading.ranked(records, objective)])
@@ -102,12 +87,11 @@ def page_of(reported: Reported) -> dict[str, Any]:
             row |= {"front": True} if record.key in on_front else {}
             row |= {"reference": names[record.key]} if record.key in names else {}
             rows.append(row | (_details(record, labels) if record.key in drawn else {}))
-    gain = [gain_line(best, simple, objective)] if simple else []
     told = importances(records)
     return {
         "name": study.name,
-        "sentences": [asked(study), what_was_found(best, len(front), objective), *gain],
-        "axes": asdict(axes),
+        "sentences": [asked(study), *found(records, objective)],
+        "axes": dict(zip(("across", "upwards", "colour"), axes, strict=True)),
         "best": best.label,
         "rows": rows,
         "facts": _facts(reported),
@@ -133,21 +117,25 @@ def asked(study: Study) -> str:
     )
 
 
-def what_was_found(best: Record, on_front: int, objective: Objective) -> str:
-    """The best in a sentence."""
-    main, modular = main_measure([best]), objective.modularity
+def found(records: Sequence[Record], objective: Objective) -> list[str]:
+    """The best, and what the search gained over the simple wirings, a sentence each; none before one has finished."""
+    ranked, simple = reading.ranked(records, objective), reading.references(records, objective)
+    if not ranked:
+        return []
+    best, main, modular = ranked[0], main_measure(ranked[:1]), objective.modularity
     test = f", on test {measure(best, f'test_{main}')}" if f"test_{main}" in best.measures else ""
     how = f"the mean of {best.repeats} fresh trainings" if best.repeats else "a single training"
-    return (
+    said = (
         f"The best, {best.label}, has a score of {score_of(best, objective)} ({how}): {main.replace('_', ' ')} "
         f"{measure(best, main)}{test}, {modular} {measure(best, modular)}, {measure(best, 'flops')} FLOPs, made of "
-        f"{modules_of(best.proposal.topology)}; {on_front} on the front."
+        f"{modules_of(best.proposal.topology)}; {len(reading.front(records, objective))} on the front."
     )
+    return [said, *([gain_line(best, simple, objective)] if simple else [])]
 
 
-def _row(record: Record, axes: _Axes, objective: Objective) -> dict[str, Any]:
+def _row(record: Record, axes: tuple[str, str, str | None], objective: Objective) -> dict[str, Any]:
     """A point and a row of the table."""
-    names = [name for name in (axes.across, axes.upwards, axes.colour) if name]
+    names = [name for name in axes if name]
     return {
         "label": record.label,
         "state": record.state,
@@ -186,7 +174,7 @@ def _facts(reported: Reported) -> list[tuple[str, str]]:
     epochs = sum(len(record.curve) for record in records if record.role == "search")
     whole = max(1, reported.study.training.epochs * status.trained)
     ends = f"{status.finished:,} finished, {status.stopped:,} stopped early, {status.failed:,} failed beside"
-    found = [
+    facts = [
         ("state", state_in_words(status)),
         ("trained", f"{status.trained:,} of {status.budget:,}: {ends}"),
         ("trained again", f"{status.repeats:,} trainings of finalists with fresh seeds"),
@@ -196,10 +184,10 @@ def _facts(reported: Reported) -> list[tuple[str, str]]:
     ]
     for rung in reported.overview.rungs:
         said = f"rank correlation {rung.correlation:.2f} with the end, over the {rung.finished} that finished"
-        found.append((f"rung at epoch {rung.epoch}", said))
+        facts.append((f"rung at epoch {rung.epoch}", said))
     if factors := " ".join(line.strip() for line in factors_lines(reported.factors)):
-        found.append(("factors", factors))
-    return [*found, ("database", reported.storage)]
+        facts.append(("factors", factors))
+    return [*facts, ("database", reported.storage)]
 
 
 def _stopped(records: Sequence[Record]) -> list[tuple[str, int]]:

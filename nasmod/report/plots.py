@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nasmod.errors import StudyError
 from nasmod.measures.objective import Objective
 from nasmod.report.appearance import COLOURS, factor_colours, layout_of, module_colour
-from nasmod.report.figures import curve_measure
+from nasmod.report.figures import curve_measure, front_axes
 from nasmod.study.record import Record
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ COSTS: dict[str, Callable[[Run], list[float]]] = {
     "seconds": lambda run: [ended.seconds for ended in run.ended],
     "FLOPs of training": lambda run: [ended.flops for ended in run.ended],
 }
+MISSING = "A picture needs matplotlib: pip install 'nasmod[plots]'."
 POINTS = 200  # on the axis of a cost at which the runs of a variant are averaged
 PLAIN = "#8c8c8c"
 LINE = 2.0  # how many columns of characters a row of them is high
@@ -40,15 +41,16 @@ def new_figure(width: float = 6.4, height: float = 4.8) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise StudyError("A picture needs matplotlib: pip install 'nasmod[plots]'.") from error
+        raise StudyError(MISSING) from error
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def new_axes() -> Axes:
     """Axes of a new figure of pyplot, which a notebook shows. Raises `StudyError` without matplotlib."""
-    new_figure()
-    from matplotlib import pyplot
-
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise StudyError(MISSING) from error
     return pyplot.subplots(layout="constrained")[1]
 
 
@@ -61,8 +63,7 @@ def plot_front(
     """
     from matplotlib.ticker import EngFormatter, LogLocator
 
-    across = "flops" if "flops" in objective.directions else list(objective.directions)[-1]
-    upwards, *more = [name for name in objective.directions if name != across] or ["skill"]
+    across, upwards, colour = front_axes(objective)
     finished = [one for one in records if one.state == "finished" and one.role == "search"]
     axes.plot(*_columns(finished, across, upwards), ".", color=PLAIN, alpha=0.5, label="finished")
     for record in references:
@@ -72,10 +73,10 @@ def plot_front(
     x, y = _columns(front, across, upwards)
     errors = {name: [record.standard_errors.get(name, 0.0) for record in front] for name in (across, upwards)}
     axes.errorbar(x, y, errors[upwards], errors[across], fmt="none", ecolor=PLAIN, elinewidth=1, zorder=1)
-    shade = [record.measures.get(more[0], math.nan) for record in front] if more else COLOURS[0]
+    shade = [record.measures.get(colour, math.nan) for record in front] if colour else COLOURS[0]
     drawn = axes.scatter(x, y, c=shade, zorder=3, label="on the front")
-    if more and axes.figure is not None and front:
-        axes.figure.colorbar(drawn, ax=axes, label=more[0])
+    if colour and axes.figure is not None and front:
+        axes.figure.colorbar(drawn, ax=axes, label=colour)
     if across == "flops":
         axes.set_xscale("log")
         for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
@@ -109,7 +110,7 @@ def plot_curves(records: Sequence[Record], chosen: Sequence[Record], axes: Axes)
 
 
 def plot_topology(record: Record, axes: Axes) -> None:
-    """The live part of a record's topology. A module's colour is that of the factors whose effect it carries.
+    """The live part of a record's topology. A module's colour says which factors' effects it carries.
 
     The colour is the paler the less information is lost without the module.
     """

@@ -25,7 +25,7 @@ LITTLE_TO_DIVIDE = (
 
 
 def roles_rows(roles: Roles) -> list[tuple[str, str, str]]:
-    """Each module with the factors that it reads, and those whose effect it carries, with their shares."""
+    """Each module, the factors that it reads, and the effects of factors that it carries, with their shares."""
     return [
         (
             module,

@@ -1,7 +1,7 @@
 """The controller: keeps the queue filled, takes candidates from dead workers, and says when a study has ended.
 
-It is whoever holds the lease in the study's row: a courtesy, since every step is one transaction and two controllers
-break nothing. All it needs is in the database; another process goes on where it was killed.
+It is the process that holds the lease in the study's row: a courtesy, since every step is one transaction and two
+controllers break nothing. All it needs is in the database; another process goes on where it was killed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from nasmod.study.files import sweep, sweep_weights
 from nasmod.study.record import ENDED
 from nasmod.study.watch import Watch
 
-KEPT = 20  # the best, by score and by worth, whose weights are kept beside the front
+KEPT = 20  # of so many, the best by score and the best by worth, the weights are kept beside those of the front
 TICK_SECONDS = 0.25
 LEASE_BEAT_SECONDS = 2.0
 
@@ -142,7 +142,7 @@ class Controller:
     def _file_repeats(self) -> None:
         """Have the best few trained again with other seeds; what was filed before is known and not filed again.
 
-        Those whose weights were forgotten are not among them: they could not be exported.
+        Those with forgotten weights are not among them: they could not be exported.
         """
         study = self.study.study
         known = self.reader.read()

@@ -70,13 +70,13 @@ def ours(url: str, strategy: str) -> Times:
     stored.check_data(study, context.dataset.fingerprint)
     chosen = dataclasses.replace(study, study=definition)
     proposer = Proposer(context, chosen, RecordReader(chosen))
-    proposer.file_one(proposer.reader.read())
+    proposer.file(proposer.reader.read(), 1)
     join = watch.read()
     walls, cpus = [], []
     for _ in range(PROPOSALS):
         before = stored.proposals(study)
         watch.read()
-        proposer.file_one(proposer.reader.read())
+        proposer.file(proposer.reader.read(), 1)
         wall, cpu = watch.read()
         drawn = stored.proposals(study) - before  # some are duplicates or over the FLOPs budget, and drawn again
         walls.append(wall / drawn)

@@ -109,16 +109,16 @@ def main() -> int:
         goal = target_by_hand(packaged, pool) if chosen.target == "by-hand" else None
         for seed in chosen.seeds:
             storage = Path(folder) / f"{seed}.db"
-            url = f"sqlite:///{storage}"
+            url, url_of_rival = f"sqlite:///{storage}", f"sqlite:///{Path(folder) / f'{seed}-rival.db'}"
             changes = {"seed": seed, "name": f"{chosen.study}-{seed}", "references": not chosen.without_references}
             study = packaged.model_copy(update=changes)
             longer = {"name": f"{study.name}-{plain_optuna.NAME}", "trials": chosen.times * study.trials}
             rival = study.model_copy(update=longer)
             if seed % 2:
-                trials = plain_optuna.search(rival, url, 2)
+                trials = plain_optuna.search(rival, url_of_rival, 2)
             found, whole = searched(study, storage)
             if not seed % 2:
-                trials = plain_optuna.search(rival, url, 2)
+                trials = plain_optuna.search(rival, url_of_rival, 2)
             proposal = found.best.proposal
             reached = fresh(packaged, proposal.topology, proposal.settings, pool).score
             target = reached if goal is None else goal

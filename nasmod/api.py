@@ -386,6 +386,17 @@ class SearchStudy:
         """The best finished candidates by score; all of them for None."""
         return reading.ranked(self._reader.read(), self.study.objective)[:n]
 
+    def worth(self) -> dict[str, float]:
+        """By key, what each trained candidate is expected to score when it is trained anew, without any luck.
+
+        A Gaussian process estimates it from all that was trained; empty for fewer than 30 candidates.
+        """
+        from nasmod.search.worth import worth
+
+        records = self._reader.read()
+        found = worth(records)
+        return {record.key: found[record.id] for record in records if record.id in found}
+
     def references(self) -> list[Record]:
         """The best of each simple wiring with which the study opened: monolith, towers, chain, parallel modules."""
         return reading.references(self._reader.read(), self.study.objective)

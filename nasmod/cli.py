@@ -32,6 +32,7 @@ FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 # in a URL: its user and password, and the value of an option such as sslpassword
 PASSWORD = re.compile(r"(?<=://)[^/\s]*:[^/\s]*(?=@)|(?<=password=)[^&\s]+", re.IGNORECASE)
 PLAIN_COLUMNS = 120  # of tables where the output is no terminal
+COLUMNS_WITH_WORTH = 90  # a narrower terminal has no room for what candidates are worth
 
 # click's error of a wrong command line, wherever this version of typer keeps its click
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
@@ -325,7 +326,7 @@ def top(
     study = _load(name, storage)
     front = study.front()
     if as_json:
-        _print_json(top_rows(with_front(study.top(number), front), front))
+        _print_json(top_rows(with_front(study.top(number), front), front, study.worth()))
         return
     _print_top(study, number or 10)
     if study.status().state != "ended" and not study.top(1):
@@ -691,9 +692,11 @@ def _try(study: str, files: list[Path], seeds: int, as_json: bool) -> bool:
 def _print_top(study: SearchStudy, number: int) -> None:
     from nasmod.report.tables import top_view
 
+    console = _console()
     best, front, finished = study.top(number), study.front(), study.status().finished
-    for shown in top_view(best, front, study.references(), study.study.objective, finished):
-        _console().print(shown)
+    worth = study.worth() if console.width >= COLUMNS_WITH_WORTH else {}
+    for shown in top_view(best, front, study.references(), study.study.objective, finished, worth):
+        console.print(shown)
 
 
 def _load(name: str, storage: str | None, allow_plugins: bool = False) -> SearchStudy:

@@ -62,10 +62,13 @@ def tried_row(tried: Tried) -> dict[str, Any]:
     }
 
 
-def top_rows(records: Collection[Record], front: Collection[Record]) -> list[dict[str, Any]]:
-    """`top_row` of each, best first as they come."""
+def top_rows(
+    records: Collection[Record], front: Collection[Record], worth: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """`top_row` of each, best first as they come; where `worth` is given, with what each is worth, null if unknown."""
     keys = {record.key for record in front}
-    return [top_row(record, record.key in keys) for record in records]
+    rows = [top_row(record, record.key in keys) for record in records]
+    return rows if worth is None else [{**row, "worth": worth.get(row["key"])} for row in rows]
 
 
 def _all_finite(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -21,14 +21,16 @@ def top_view(
     references: Sequence[Record],
     objective: Objective,
     finished: int,
+    worth: Mapping[str, float],
 ) -> Iterator[Table | str]:
     """The best by score with the whole front and the references, what was gained, and why there are none of a sort.
 
-    `finished` is how many candidates ran to their end, those that an objective's floors rule out included.
+    `finished` is how many candidates ran to their end, those that an objective's floors rule out included; `worth` is
+    what candidates are worth, by key.
     """
     shown = with_front(best, front)
     if shown or references:
-        yield top_table(shown, front, references, objective)
+        yield top_table(shown, front, references, objective, worth)
     if best and references:
         yield gain_line(best[0], references, objective)
     if not finished:
@@ -46,20 +48,30 @@ def with_front(best: Sequence[Record], front: Collection[Record]) -> list[Record
 
 
 def top_table(
-    records: Sequence[Record], front: Collection[Record], references: Sequence[Record], objective: Objective
+    records: Sequence[Record],
+    front: Collection[Record],
+    references: Sequence[Record],
+    objective: Objective,
+    worth: Mapping[str, float] | None = None,
 ) -> Table:
-    """One row a candidate in the order given, ★ for those on the front; the references below a line."""
+    """One row a candidate in the order given, ★ for those on the front; the references below a line.
+
+    Where it is known what candidates are `worth` (by key), a column has it.
+    """
     shown = [*records, *references]
     on_front = {record.key for record in front}
     columns = columns_of(shown, objective)
-    table = empty_table("trial", columns, "★ on the front, ± standard error")
+    caption = "★ on the front, ± standard error"
+    if worth:
+        caption += "; worth: the score without the luck of one training, by all that was trained"
+    table = empty_table("trial", columns, caption, worth=bool(worth))
     for number, record in enumerate(shown):
         if number == len(records) and records:
             table.add_section()
         below = number >= len(records)
         label = f"★ {record.label}" if record.key in on_front else record.label
         label = (record.reference or record.label) if below else label
-        table.add_row(*row(label, record, columns, objective), style="dim" if below else "")
+        table.add_row(*row(label, record, columns, objective, worth), style="dim" if below else "")
     return table
 
 
@@ -89,18 +101,25 @@ def columns_of(records: Sequence[Record], objective: Objective) -> dict[str, str
     return {main: main.replace("_", " "), **test, objective.modularity: objective.modularity, "flops": "FLOPs"}
 
 
-def empty_table(first: str, columns: Mapping[str, str], caption: str) -> Table:
+def empty_table(first: str, columns: Mapping[str, str], caption: str, worth: bool = False) -> Table:
     """A table for `row`: what the first column names, the score, the measures of `columns_of`, the modules."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=caption, caption_justify="left")
-    for heading in (first, "score", *columns.values()):
+    for heading in (first, "score", *["worth"] * worth, *columns.values()):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("modules")
     return table
 
 
-def row(label: str, record: Record, columns: Mapping[str, str], objective: Objective) -> list[str]:
+def row(
+    label: str,
+    record: Record,
+    columns: Mapping[str, str],
+    objective: Objective,
+    worth: Mapping[str, float] | None = None,
+) -> list[str]:
     """The cells of one record."""
-    figures = [score_of(record, objective), *(measure(record, name) for name in columns)]
+    estimated = [figure("score", worth[record.key]) if record.key in worth else NONE] if worth else []
+    figures = [score_of(record, objective), *estimated, *(measure(record, name) for name in columns)]
     narrow = [text.replace(" ± 0.", " ±.") for text in figures]  # eighty columns hold them all
     return [label, *narrow, modules_of(record.proposal.topology)]
 

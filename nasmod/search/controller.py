@@ -155,9 +155,10 @@ class Controller:
                 candidates.propose(self.study.database, self.study.id, key, proposal, {}, "repeat")
 
     def _worth(self, known: Sequence[Record]) -> dict[int, float]:
-        trained = sum(record.role == "search" and record.state in TRAINED for record in known)
-        if self._estimated is None or self._estimated[0] != trained:
-            self._estimated = trained, worth(known)
+        """By id; repeats do not count, so that every process chooses the same finalists before and after them."""
+        trained = [record for record in known if record.role == "search" and record.state in TRAINED]
+        if self._estimated is None or self._estimated[0] != len(trained):
+            self._estimated = len(trained), worth(trained)
         return self._estimated[1]
 
     def _open(self, states: Set[str], roles: Set[str]) -> bool:

@@ -23,6 +23,7 @@ from nasmod.training import derive
 
 DRAWS_WITHOUT_A_NEW_ONE = 1_000  # then the space counts as exhausted
 DRAWS_OF_THE_STRATEGY = 50  # of these; the others are random
+AT_ONCE = 16  # proposals that know the same records: a strategy thinks once for all of them
 FILLING_SECONDS = 1.0  # how long proposals are filed before the study is looked at again
 WAITED_SECONDS = 1.0  # how long a call waits for what is filed meanwhile
 ENDING_SECONDS = 2.0  # how long a strategy that still thinks is waited for at the end
@@ -70,67 +71,90 @@ class Proposer:
             self._found = error
 
     def _file(self, wanted: int, deadline: float) -> str | None:
-        for _ in range(wanted):  # no more, however fast they are taken: how those fared is looked at first
-            if time.monotonic() >= deadline:
-                break
+        filed = 0
+        while filed < wanted and time.monotonic() < deadline:  # no more: how those fared is looked at first
             known = self.reader.read()
             queued = sum(record.state == "queued" and record.role == "search" for record in known)
             if queued >= wanted:
                 return None
-            self._exhausted = self._exhausted or self.file_one(known, deadline)
+            if self._exhausted is None:
+                found = self.file(known, min(wanted - queued, wanted - filed, AT_ONCE), deadline)
+                if isinstance(found, int):
+                    filed += found
+                else:
+                    self._exhausted = found
             if self._exhausted is not None:
                 busy = any(record.role == "search" and record.state in ("queued", "running") for record in known)
                 return None if busy else self._exhausted
         return None
 
-    def file_one(self, known: Sequence[Record], deadline: float = math.inf) -> str | None:
-        """File one new proposal, if it is found before the deadline (monotonic); None, or why there is none."""
+    def file(self, known: Sequence[Record], wanted: int, deadline: float = math.inf) -> int | str:
+        """File up to so many new proposals, those that the strategy finds at once; how many, or why there are none.
+
+        It is 0 where none was found before the deadline (monotonic); the next call goes on.
+        """
         seen = {record.key for record in known}
         blind = self._without_test(known)
         while self._draws < DRAWS_WITHOUT_A_NEW_ONE:
             if self._draws and time.monotonic() >= deadline:
-                return None  # the next call goes on
-            self._draws += 1
+                return 0
             proposals = stored.proposals(self.study)
-            proposal = self._next(known, seen, blind, proposals)
-            if proposal is None:
+            if (found := self._next(known, seen, blind, proposals, wanted)) is None:
                 count = len(self._listed or ())
                 return f"exhausted: all {count} candidates of the space within the FLOPs budget were proposed"
-            key = candidate_key(proposal.topology, proposal.settings)
-            if key not in seen:
-                proposal = self.context.counted(proposal)
-                if self.context.violation(proposal) is not None:
-                    candidates.count_infeasible(self.study.database, self.study.id, proposals)
-                    continue
-            near = next((record.parameters for record in known if record.key == proposal.parent), None)
-            parameters = self.context.space.encode(proposal.topology, proposal.settings, near)
-            if candidates.propose(self.study.database, self.study.id, key, proposal, parameters, drawn_at=proposals):
+            filed = 0
+            for drawn_at, proposal in enumerate(found, proposals):
+                self._draws += 1
+                filed += self._file_one(known, seen, proposal, drawn_at)
+            if filed:
                 self._draws = 0
-                return None
+                return filed
         return f"exhausted: {DRAWS_WITHOUT_A_NEW_ONE:,} proposals in a row brought no new candidate"
 
-    def _next(
-        self, known: Sequence[Record], seen: Set[str], blind: Sequence[Record], proposals: int
-    ) -> Proposal | None:
-        """The opening's next, else the strategy's, else any; None once all of a small space were proposed."""
-        strategy = strategies.make(self.study.study, self.context.space, proposals)
-        if (first := self._next_of_the_opening(known, seen)) is not None:
-            return first
-        if self._draws <= DRAWS_OF_THE_STRATEGY:
-            return self._first_new(strategy.propose(blind, 1), seen)
-        if (listed := self._all_of_a_small_space()) is not None:
-            return next((proposal for key, proposal in listed if key not in seen), None)
-        generator = random.Random(derive(self.study.study.seed, "fallback", proposals))
-        return draw(self.context.space, generator, "random", "the strategy found no new one")
+    def _file_one(self, known: Sequence[Record], seen: Set[str], proposal: Proposal, drawn_at: int) -> bool:
+        """File a proposal that is new and within the FLOPs budget; count it otherwise."""
+        key = candidate_key(proposal.topology, proposal.settings)
+        if key not in seen:
+            proposal = self.context.counted(proposal)
+            if self.context.violation(proposal) is not None:
+                candidates.count_infeasible(self.study.database, self.study.id, drawn_at)
+                return False
+        near = next((record.parameters for record in known if record.key == proposal.parent), None)
+        parameters = self.context.space.encode(proposal.topology, proposal.settings, near)
+        return candidates.propose(self.study.database, self.study.id, key, proposal, parameters, drawn_at=drawn_at)
 
-    def _first_new(self, proposals: Sequence[Proposal], seen: Set[str]) -> Proposal:
-        """The first that is neither known nor over the FLOPs budget; the first of all where there is none."""
+    def _next(
+        self, known: Sequence[Record], seen: Set[str], blind: Sequence[Record], proposals: int, wanted: int
+    ) -> Sequence[Proposal] | None:
+        """The opening's next, else the strategy's, else any; None once all of a small space were proposed."""
+        if (first := self._next_of_the_opening(known, seen)) is not None:
+            return [first]
+        if self._draws < DRAWS_OF_THE_STRATEGY:
+            strategy = strategies.make(self.study.study, self.context.space, proposals)
+            return self._first_new(strategy.propose(blind, wanted), seen, wanted)
+        if (listed := self._all_of_a_small_space()) is not None:
+            unseen = next((proposal for key, proposal in listed if key not in seen), None)
+            return None if unseen is None else [unseen]
+        generator = random.Random(derive(self.study.study.seed, "fallback", proposals))
+        return [draw(self.context.space, generator, "random", "the strategy found no new one")]
+
+    def _first_new(self, proposals: Sequence[Proposal], seen: Set[str], wanted: int) -> list[Proposal]:
+        """The first so many that are neither known nor over the FLOPs budget.
+
+        Where there are fewer, the first of the others follow: they are to be counted.
+        """
+        new: dict[str, Proposal] = {}
+        others = []
         for proposal in proposals:
-            if candidate_key(proposal.topology, proposal.settings) not in seen:
-                counted = self.context.counted(proposal)
-                if self.context.violation(counted) is None:
-                    return counted
-        return proposals[0]
+            key = candidate_key(proposal.topology, proposal.settings)
+            counted = proposal if key in seen else self.context.counted(proposal)
+            if key in seen or key in new or self.context.violation(counted) is not None:
+                others.append(proposal)
+            else:
+                new[key] = counted
+            if len(new) == wanted:
+                break
+        return [*new.values(), *others[: wanted - len(new)]]
 
     def _next_of_the_opening(self, known: Sequence[Record], seen: Set[str]) -> Proposal | None:
         """The next of those with which the study opens; None once as many candidates were filed."""

@@ -17,11 +17,17 @@ FEWEST = 30  # trained candidates from which something is learned about their ne
 
 
 def worth(records: Sequence[Record]) -> dict[int, float]:
-    """By id, as normal scores: of the trained candidates of a search; empty where there are too few of them."""
-    trained = [record for record in records if record.role == "search" and record.state in TRAINED]
-    fitted_to = window([record for record in trained if record.score is not None])
-    if len(fitted_to) < FEWEST:
+    """By id, as scores: of the trained candidates of a search; empty where there are too few of them.
+
+    Where a candidate was trained again with other seeds, that counts too. Of a large study only the best and the
+    latest are looked at.
+    """
+    trained = [record for record in records if record.state in TRAINED and record.score is not None]
+    searched = window([record for record in trained if record.role == "search"])
+    if len(searched) < FEWEST:
         return {}
+    fitted_to = searched + [record for record in trained if record.role == "repeat"]
     with threadpool_limits(1, user_api="blas"):  # workers have the other cores
-        means = fitted(fitted_to, at_the_end(fitted_to)).own_means
-    return {record.id: float(mean) for record, mean in zip(fitted_to, means, strict=True)}
+        model = fitted(fitted_to, at_the_end(fitted_to))
+        means = model.targets(model.own_means[: len(searched)])
+    return {record.id: float(mean) for record, mean in zip(searched, means, strict=True)}

@@ -42,6 +42,18 @@ def test_the_top_table_fits_eighty_columns_with_the_references_below(study: Sear
     assert all("±" in line for line in shown)
 
 
+def test_what_candidates_are_worth_has_a_column_where_it_is_known(study: SearchStudy) -> None:
+    best, *others = study.top()
+    text = text_of(top_table([best, *others], [], [], study.study.objective, {best.key: 0.8765}), 100)
+    assert "worth" in text.splitlines()[1]
+    (known, *unknown) = [line for line in text.splitlines() if "#" in line]
+    assert "0.876" in known or "0.877" in known
+    assert unknown
+    assert all(NONE in line for line in unknown)
+    assert study.worth() == {}  # of so few nothing is estimated
+    assert [row["worth"] for row in top_rows([best, *others], [], {best.key: 0.5})] == [0.5] + [None] * len(others)
+
+
 def test_what_was_gained_over_the_best_simple_wiring_is_told(study: SearchStudy) -> None:
     objective, simple = study.study.objective, study.references()[0]
     assert gain_line(simple, [simple], objective) == (

@@ -42,6 +42,28 @@ def test_finalists_by_worth_are_better_than_those_that_were_lucky_once():
     assert np.mean(by_worth) > np.mean(by_luck)
 
 
+def test_it_is_a_score_nearer_to_the_mean_of_many_trainings_than_one_training_is():
+    by_worth, by_luck = [], []
+    for seed in range(8):
+        found, true = trained(100, seed)
+        estimated = worth(found)
+        by_worth += [(estimated[record.id] - true[record.id]) ** 2 for record in found]
+        by_luck += [((record.score or 0.0) - true[record.id]) ** 2 for record in found]
+    assert np.mean(by_worth) < 0.5 * np.mean(by_luck)
+
+
+def test_what_was_trained_again_is_known_better():
+    found, _ = trained(60, 0)
+    lucky = max(found, key=lambda record: record.score or 0.0)
+    repeats = [
+        replace(lucky, id=1000 + number, role="repeat", score=(lucky.score or 0.0) - 0.1 - number / 1000)
+        for number in range(3)
+    ]
+    once, again = worth(found), worth([*found, *repeats])
+    assert once.keys() == again.keys()
+    assert again[lucky.id] < once[lucky.id]
+
+
 def test_of_few_candidates_nothing_is_estimated():
     found, _ = trained(FEWEST, 0)
     assert worth(found[1:]) == {}

@@ -16,7 +16,8 @@ import importlib.metadata
 import importlib.util
 import linecache
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -59,6 +60,23 @@ def register(noun: str, name: str, target: Any, settings: Any) -> None:
     if (noun, name) in _entries:
         raise PluginError(f"The {NOUNS[noun]} '{name}' is already registered; a plugin must choose another name.")
     _entries[noun, name] = Entry(noun, name, target, settings)
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """A block after which the registry is as it was before, for tests that register names.
+
+    >>> with restored():
+    ...     register("kind", "mine", "mine:Mine", "mine:MyParameters")
+    >>> "mine" in names("kind")
+    False
+    """
+    before = dict(_entries)
+    try:
+        yield
+    finally:
+        _entries.clear()
+        _entries.update(before)
 
 
 def names(noun: str) -> list[str]:

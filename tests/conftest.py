@@ -7,10 +7,13 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from nasmod import registry
 
 settings.register_profile("nasmod", deadline=None, max_examples=60)
 settings.load_profile("nasmod")
@@ -24,6 +27,13 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small")
     filled_study(folder).database.close()
     return folder
+
+
+@pytest.fixture
+def register() -> Iterator[Callable[..., None]]:
+    """`registry.register`; what it registers, and what plugins do, is forgotten after the test."""
+    with registry.restored():
+        yield registry.register
 
 
 # the list of allowed Python is this run's own, that of its workers and commands too

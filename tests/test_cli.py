@@ -21,7 +21,7 @@ import pytest
 from filled import STUDY, study_file
 
 import nasmod
-from nasmod import cli, registry
+from nasmod import cli
 from nasmod.errors import NasmodError
 
 COMMANDS = [
@@ -165,7 +165,7 @@ def test_top(looking: Run) -> None:
     assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
     for row in rows:
         assert row.keys() == {
-            "number", "key", "score", "state", "reason", "on_front", "measures", "standard_errors",
+            "number", "key", "score", "state", "reason", "on_front", "measures", "standard_errors", "worth",
         }  # fmt: skip
         assert row["measures"].keys() >= {
             "accuracy", "modularity", "necessity", "independence", "wiring_density", "flops", "parameters", "latency",
@@ -600,8 +600,8 @@ BAD_PLUGINS = {
 
 
 @pytest.mark.parametrize("mistake", BAD_PLUGINS)
-def test_a_plugin_that_cannot_be_used(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: str) -> None:
-    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+@pytest.mark.usefixtures("register")
+def test_a_plugin_that_cannot_be_used(run: Run, tmp_path: Path, mistake: str) -> None:
     source, part = BAD_PLUGINS[mistake]
     (tmp_path / "mine.py").write_text(source)
     text = 'plugins = ["mine.py"]\n' + STUDY

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,6 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from nasmod import registry
 from nasmod.data import Dataset, DataSettings, Split, assemble, dataset_settings, load_dataset
 from nasmod.data.digits import images_and_classes
 from nasmod.data.fashion_mnist import FOLDER
@@ -236,12 +235,9 @@ LIES: dict[str, tuple[Callable[[Dataset], Any], str]] = {
 
 
 @pytest.fixture
-def own() -> Iterator[Callable[..., None]]:
+def own(register: Callable[..., None]) -> Callable[..., None]:
     """Registers a data set as a plugin does, until the test has ended."""
-    before = dict(registry._entries)
-    yield partial(registry.register, "dataset", "own")
-    registry._entries.clear()
-    registry._entries.update(before)
+    return partial(register, "dataset", "own")
 
 
 def good(settings: DataSettings) -> Dataset:

@@ -115,11 +115,9 @@ def users_kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Kinds registered by a user's file."""
     file = tmp_path_factory.mktemp("plugin") / "my_kinds.py"
     file.write_text(USERS_KIND)
-    before = dict(registry._entries)
-    registry.load_plugin_file(file)
-    yield
-    registry._entries.clear()
-    registry._entries.update(before)
+    with registry.restored():
+        registry.load_plugin_file(file)
+        yield
 
 
 def table(task: str = "classification") -> Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from nasmod import registry
 from nasmod.export import model_source
 from nasmod.modules import Parameters
 from nasmod.networks import Network, build, plan
@@ -210,13 +210,10 @@ class Twin:
         return Model
 
 
-def test_classes_of_one_name_are_told_apart() -> None:
-    registry.register("kind", "twin", Twin, TwinParameters)
-    try:
-        network = network_of([X, Node("twin", (0,)), Node("output", (1,), {"name": "y"})])
-        model = executed(network)
-    finally:
-        del registry._entries["kind", "twin"]
+def test_classes_of_one_name_are_told_apart(register: Callable[..., None]) -> None:
+    register("kind", "twin", Twin, TwinParameters)
+    network = network_of([X, Node("twin", (0,)), Node("output", (1,), {"name": "y"})])
+    model = executed(network)
     assert type(model.twin_1).__name__ == "Model_"
     assert model.twin_1.label == 'a "twin"'
     with torch.no_grad():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
@@ -100,19 +100,18 @@ def test_an_unknown_measure_is_refused_with_the_nearest_one(evaluation: Evaluati
 
 
 @pytest.fixture
-def registered() -> Iterator[Callable[..., str]]:
+def registered(register: Callable[..., None]) -> Callable[..., str]:
     """Register a class of these members as the measure 'odd'; it reports what it is given as ``reported``."""
 
-    def register(reported: Value | None = None, **members: object) -> str:
+    def made_of(reported: Value | None = None, **members: object) -> str:
         def call(self: object, evaluation: Evaluation) -> dict[str, Value | None]:
             return {"odd": reported}
 
         made = {"__init__": lambda self, settings: None, "__call__": call, **members}
-        registry.register("measure", "odd", type("Odd", (), made), MeasureSettings)
+        register("measure", "odd", type("Odd", (), made), MeasureSettings)
         return "odd"
 
-    yield register
-    del registry._entries["measure", "odd"]
+    return made_of
 
 
 @pytest.mark.parametrize(
@@ -159,16 +158,10 @@ class Again:
         return {"flops": Value(1.0)}
 
 
-@pytest.fixture
-def again() -> Iterator[str]:
-    registry.register("measure", "again", Again, MeasureSettings)
-    yield "again"
-    del registry._entries["measure", "again"]
-
-
-def test_two_measures_may_not_report_one_name(evaluation: Evaluation, again: str) -> None:
+def test_two_measures_may_not_report_one_name(evaluation: Evaluation, register: Callable[..., None]) -> None:
+    register("measure", "again", Again, MeasureSettings)
     with pytest.raises(PluginError, match="'again' reports 'flops'"):
-        measure_all({"cost": {}, again: {}}, evaluation, cheap=True)
+        measure_all({"cost": {}, "again": {}}, evaluation, cheap=True)
 
 
 def test_what_an_objective_may_use_is_known_by_name() -> None:

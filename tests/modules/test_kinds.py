@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def test_an_unknown_kind_suggests_the_nearest() -> None:
         kind("cnov")
 
 
-def test_a_kind_that_lacks_a_member_is_refused() -> None:
+def test_a_kind_that_lacks_a_member_is_refused(register: Callable[..., None]) -> None:
     class HalfParameters(Parameters):
         """No parameters."""
 
@@ -84,16 +85,12 @@ def test_a_kind_that_lacks_a_member_is_refused() -> None:
         accepts = (1,)
         output_shape = arguments = network = None
 
-    registry.register("kind", "half", Half, HalfParameters)
-    registry.register("kind", "strange", Strange, Parameters)
-    try:
-        with pytest.raises(PluginError, match="needs a member 'accepts'"):
-            kind("half")
-        with pytest.raises(PluginError, match="must be what it was registered with"):
-            kind("strange")
-    finally:
-        for name in ("half", "strange"):
-            del registry._entries["kind", name]
+    register("kind", "half", Half, HalfParameters)
+    register("kind", "strange", Strange, Parameters)
+    with pytest.raises(PluginError, match="needs a member 'accepts'"):
+        kind("half")
+    with pytest.raises(PluginError, match="must be what it was registered with"):
+        kind("strange")
 
 
 class Plain(Parameters):
@@ -132,11 +129,10 @@ class Demanding(Sound):
         (type("One", (Sound,), {"accepts": 1}), "not 1"),
     ],
 )
-def test_a_kind_that_is_none_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, made: Any, words: str) -> None:
-    entry = registry.Entry("kind", f"odd {words}", made, Plain)
-    monkeypatch.setitem(registry._entries, ("kind", entry.name), entry)
+def test_a_kind_that_is_none_is_refused_in_one_line(register: Callable[..., None], made: Any, words: str) -> None:
+    register("kind", f"odd {words}", made, Plain)
     with pytest.raises(PluginError, match=words):
-        kind(entry.name)
+        kind(f"odd {words}")
 
 
 def test_a_kind_is_registered_under_a_name() -> None:
@@ -165,10 +161,9 @@ class Dependent(Parameters):
     ],
 )
 def test_parameters_that_depend_on_each_other_are_refused_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, params: dict[str, Any], words: str
+    register: Callable[..., None], params: dict[str, Any], words: str
 ) -> None:
-    made = type("Kind", (Sound,), {"Parameters": Dependent})
-    monkeypatch.setitem(registry._entries, ("kind", "dependent"), registry.Entry("kind", "dependent", made, Dependent))
+    register("kind", "dependent", type("Kind", (Sound,), {"Parameters": Dependent}), Dependent)
     with pytest.raises(SpaceError, match=words):
         check_params("dependent", params)
 

@@ -47,10 +47,8 @@ def context(tmp_path_factory):
     (folder / "kinds.py").write_text(TROUBLES)
     (folder / "odd.toml").write_text(SPACE)
     (folder / "study.toml").write_text(STUDY)
-    before = dict(registry._entries)
-    yield bring_to_life(read(folder / "study.toml"))
-    registry._entries.clear()
-    registry._entries.update(before)
+    with registry.restored():
+        yield bring_to_life(read(folder / "study.toml"))
 
 
 def of(*kinds: str) -> Topology:

@@ -8,7 +8,6 @@ import pytest
 from pydantic import model_validator
 from sklearn.datasets import load_diabetes
 
-from nasmod import registry
 from nasmod.errors import SpaceError, StudyError
 from nasmod.modules import Parameters
 from nasmod.search import feasibility
@@ -119,10 +118,9 @@ class Broken:
     ("answer", "words"),
     [(None, "'broken' failed: ZeroDivisionError"), (7, "'broken' failed: TypeError"), (["1"], "are epochs, not")],
 )
-def test_a_stopping_rule_that_fails_is_named_in_one_line(make_study, monkeypatch, answer, words):
+def test_a_stopping_rule_that_fails_is_named_in_one_line(make_study, monkeypatch, register, answer, words):
     monkeypatch.setattr(Broken, "answer", answer)
-    entry = registry.Entry("stopping", "broken", Broken, StoppingSettings)
-    monkeypatch.setitem(registry._entries, ("stopping", "broken"), entry)
+    register("stopping", "broken", Broken, StoppingSettings)
     study = make_study().model_copy(update={"stopping": {"name": "broken"}})
     with pytest.raises(StudyError, match=words):
         feasibility.check(bring_to_life(study))
@@ -153,9 +151,8 @@ class Heads:
 
 
 @pytest.mark.slow
-def test_parameters_that_a_kind_refuses_together_are_a_candidates_failure(make_study, monkeypatch, tmp_path):
-    entry = registry.Entry("kind", "heads", Heads, Dependent)
-    monkeypatch.setitem(registry._entries, ("kind", "heads"), entry)
+def test_parameters_that_a_kind_refuses_together_are_a_candidates_failure(make_study, register, tmp_path):
+    register("kind", "heads", Heads, Dependent)
     (tmp_path / "odd.toml").write_text("[modules]\nmax = 2\n[kinds.heads]\nwidth = [6, 8]\nheads = [1, 3, 2]\n")
     context = bring_to_life(make_study(space="odd.toml"))
     nodes = Node("input", (), {"name": "x"}), Node("heads", (0,), {"width": 8, "heads": 3})

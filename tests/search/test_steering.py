@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import ClassVar
 
 import pytest
 
-from nasmod import registry
 from nasmod.errors import StudyError
 from nasmod.search import controller as steering
 from nasmod.search import proposing
@@ -17,9 +17,11 @@ from nasmod.search.controller import Controller
 from nasmod.search.strategies import StrategySettings
 from nasmod.search.strategies.random import draw
 from nasmod.search.worker import Orders, Worker
-from nasmod.study import candidates, recovery
+from nasmod.study import Proposal, candidates, recovery
 from nasmod.study.files import sweep_weights
-from nasmod.study.stored import FAILURES_IN_ROW, lease, raise_budget, reopen, status
+from nasmod.study.records import RecordReader
+from nasmod.study.stored import FAILURES_IN_ROW, lease, proposals, raise_budget, reopen, status
+from nasmod.topology import Node, Topology
 from tests.study.conftest import RESULT
 
 
@@ -131,6 +133,47 @@ def test_a_space_in_which_little_is_new_is_drawn_from_over_many_short_ticks(make
     assert ticks > 55  # a draw each, of which some are not new
 
 
+class Finder:
+    """A strategy that finds what a test says, however much it is asked for."""
+
+    found: ClassVar[list[Proposal]] = []
+
+    def __init__(self, settings, space, generator, objective): ...
+
+    def propose(self, records, count):
+        return self.found
+
+
+def row(*widths: int) -> Proposal:
+    """Dense modules beside each other."""
+    params = {"depth": 3, "normalisation": "none", "activation": "gelu", "residual": True}
+    modules = [Node("dense", (0,), {"width": width, **params}) for width in widths]
+    output = Node("output", tuple(range(1, len(widths) + 1)), {"name": "y"})
+    nodes = (Node("input", (), {"name": "x"}), *modules, output)
+    return Proposal(Topology(nodes), {"learning_rate": 0.004, "label_smoothing": 0.0}, None, {"why": "said so"})
+
+
+def test_what_a_strategy_finds_at_once_is_filed_at_once(make_study, start, monkeypatch, register):
+    """New ones as they come; where they are too few, what is known or over the FLOPs budget is counted."""
+    register("strategy", "finder", Finder, StrategySettings)
+    stored, context = start(make_study(trials=40).model_copy(update={"strategy": {"name": "finder"}}))
+    proposer = proposing.Proposer(context, stored, RecordReader(stored))
+
+    def file(wanted: int, *found: Proposal) -> int | str:
+        monkeypatch.setattr(Finder, "found", list(found))
+        return proposer.file(proposer.reader.read(), wanted)
+
+    assert file(1, row(8), row(16)) == 1
+    too_large = row(128, 128, 128)
+    assert file(3, row(8), row(16), row(16), too_large, row(32), row(8, 8), row(8, 16)) == 3
+    assert [record.proposal.topology.key for record in proposer.reader.read()] == [
+        proposal.topology.key for proposal in (row(8), row(16), row(32), row(8, 8))
+    ]
+    assert (proposals(stored), status(stored).duplicates, status(stored).infeasible) == (4, 0, 0)
+    assert file(3, row(8), too_large, row(8, 16)) == 1
+    assert (proposals(stored), status(stored).duplicates, status(stored).infeasible) == (7, 1, 1)
+
+
 class Slow:
     """A strategy that thinks until it is told what to do."""
 
@@ -149,12 +192,11 @@ class Slow:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_however_long_a_strategy_thinks_the_controller_keeps_its_lease(make_study, start, monkeypatch, fails):
+def test_however_long_a_strategy_thinks_the_controller_keeps_its_lease(make_study, start, monkeypatch, register, fails):
     monkeypatch.setattr(proposing, "WAITED_SECONDS", 0.05)
     monkeypatch.setattr(steering, "LEASE_BEAT_SECONDS", 0.0)
     monkeypatch.setattr(Slow, "fails", fails)
-    entry = registry.Entry("strategy", "slow", Slow, StrategySettings)
-    monkeypatch.setitem(registry._entries, ("strategy", "slow"), entry)
+    register("strategy", "slow", Slow, StrategySettings)
     Slow.thinking.clear()
     Slow.told.clear()
     stored, context = start(make_study().model_copy(update={"strategy": {"name": "slow"}}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -33,9 +34,8 @@ class Broken:
         raise ValueError("it is broken")
 
 
-def test_a_strategy_that_fails_is_named_in_one_line(space: Space, monkeypatch: pytest.MonkeyPatch):
-    name = ("strategy", "broken")
-    monkeypatch.setitem(registry._entries, name, registry.Entry(*name, Broken, strategies.StrategySettings))
+def test_a_strategy_that_fails_is_named_in_one_line(space: Space, register: Callable[..., None]):
+    register("strategy", "broken", Broken, strategies.StrategySettings)
     definition = read("digits").model_copy(update={"strategy": {"name": "broken"}})
     with pytest.raises(StudyError, match="strategy 'broken' failed: ValueError: it is broken"):
         strategies.make(definition, space, 0).propose([], 1)
@@ -54,15 +54,14 @@ def test_a_strategy_that_fails_is_named_in_one_line(space: Space, monkeypatch: p
         (lambda proposal: sys.exit(0), "failed: SystemExit: 0"),
     ],
 )
-def test_what_could_not_be_read_back_is_never_stored(space: Space, monkeypatch: pytest.MonkeyPatch, proposed, words):
+def test_what_could_not_be_read_back_is_never_stored(space: Space, register: Callable[..., None], proposed, words):
     proposal = Proposal(space.random(random.Random(0))[0])
 
     class Odd(Broken):
         def propose(self, records: object, count: int) -> list[Proposal]:
             return proposed(proposal)
 
-    name = ("strategy", "odd")
-    monkeypatch.setitem(registry._entries, name, registry.Entry(*name, Odd, strategies.StrategySettings))
+    register("strategy", "odd", Odd, strategies.StrategySettings)
     definition = read("digits").model_copy(update={"strategy": {"name": "odd"}})
     with pytest.raises(StudyError, match=f"strategy 'odd' .*{words}"):
         strategies.make(definition, space, 0).propose([], 1)

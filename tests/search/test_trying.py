@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 import nasmod
-from nasmod import cli, registry
+from nasmod import cli
 from nasmod.errors import StudyError, TopologyError
 from nasmod.measures import Measured, mean_of
 from nasmod.measures.roles import to_json
@@ -84,9 +84,8 @@ GOOD = text(X, DENSE, Y)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, register: Callable[..., None]) -> Path:
     """A folder with a study and a topology; what its plugin registers is forgotten afterwards."""
-    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     (tmp_path / "small.toml").write_text(STUDY)
     (tmp_path / "odd.py").write_text(PLUGIN + f"# {tmp_path}\n")  # content that was loaded once is not loaded again
     (tmp_path / "mine.json").write_text(GOOD)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -167,7 +168,7 @@ def test_a_plugin_that_takes_a_taken_name_registers_nothing(tmp_path: Path):
     assert "fresh_of_a_test" not in registry.names("kind")
 
 
-def test_settings_that_a_users_validator_refuses_with_any_error_are_one_line(monkeypatch: pytest.MonkeyPatch):
+def test_settings_that_a_users_validator_refuses_with_any_error_are_one_line(register: Callable[..., None]):
     class Odd(StrategySettings):
         size: int = 1
 
@@ -176,6 +177,6 @@ def test_settings_that_a_users_validator_refuses_with_any_error_are_one_line(mon
         def _possible(cls, size: int) -> int:
             return 1 // size
 
-    monkeypatch.setitem(registry._entries, ("strategy", "odd"), registry.Entry("strategy", "odd", None, Odd))
+    register("strategy", "odd", None, Odd)
     with pytest.raises(StudyError, match=r"^here: 'odd' refuses \{'size': 0\}: ZeroDivisionError: integer division"):
         check_settings("strategy", "odd", {"size": 0}, "here")

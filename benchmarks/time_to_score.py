@@ -1,10 +1,10 @@
 """How soon a packaged study's search has what it finds, beside plain Optuna on the same space, score and trainer.
 
-For each study seed the study runs with two workers, and plain Optuna (TPE and the median pruner) with two processes
-and several times as many trainings, one after the other, in another order for each seed. Each candidate that was the
-best so far of its search, by its single training, is trained five times with seeds that no search has seen; the first
-whose mean score reaches the target says how many trainings, epochs and seconds its search took until then. The target
-is
+For each study seed the study runs with two workers, and plain Optuna (TPE and the median pruner) with two processes and
+as many trainings or several times as many, one after the other, in another order for each seed. Each candidate that was
+the best so far of its search, by its single training, is trained five times with seeds that no search has seen; the
+first whose mean score reaches the target says how many trainings, epochs and seconds its search took until then. The
+target is
 
     rival      the score, in the same fresh trainings, of what plain Optuna says is best of as many trainings
     found      that of what the whole study says is best

@@ -16,22 +16,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from nasmod.data import Dataset
 from nasmod.errors import ExportError
-from nasmod.export.fresh_process import ONNX
+from nasmod.export.fresh_process import ONNX, PROGRAM, SOURCE, WEIGHTS, exported_program
 from nasmod.export.interface import interface
 from nasmod.export.readme import Facts, readme
 from nasmod.export.source import model_source
 from nasmod.measures.accuracy import classification, language, regression
 from nasmod.measures.measure import Arrays, Value
 from nasmod.measures.roles import Roles
-from nasmod.networks import Plan, build
+from nasmod.modules import has_source
+from nasmod.networks import Network, Plan, build
 from nasmod.topology import Topology
 from nasmod.training import evaluate, load_weights
 
-FORMS = ("model.py", "model.pt2")
-FILES = ("model.py", "weights.safetensors", "model.pt2", "topology.json", "interface.json", "README.md")
+FILES = (SOURCE, WEIGHTS, PROGRAM, "topology.json", "interface.json", "README.md")
 NEEDED_FOR_ONNX = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4  # of the largest output (at least 1): other kernels round otherwise, other weights differ far more
 ACCURACY_TOLERANCE = 0.005  # against a stored accuracy that was measured on another device
@@ -84,7 +85,8 @@ def export(
 
     `weights` are the safetensors of the network's state dict; `recipe`, `measures`, `standard_errors` and `roles` go
     into the README; `expected` is the stored test accuracy (R² of a regression) of these very weights, if there is one.
-    With `onnx` there is an ONNX file too, proved in onnxruntime.
+    With `onnx` there is an ONNX file too, proved in onnxruntime. Where a kind's source does not stand alone there is no
+    ``model.py``.
 
     Raises `ExportError`, and leaves nothing behind, when the directory is in use, the weights belong to another
     network, or a form cannot be loaded without nasmod or differs from the trained network.
@@ -99,8 +101,11 @@ def export(
         with tempfile.TemporaryDirectory(prefix=".export-", dir=place) as aside:
             files = Path(aside) / "export"
             files.mkdir()
-            (files / "model.py").write_text(model_source(plan, title), encoding="utf-8")
-            (files / "weights.safetensors").write_bytes(weights)
+            if all(has_source(step.node.kind) for step in plan.steps if step.node.is_module):
+                (files / SOURCE).write_text(model_source(plan, title), encoding="utf-8")
+            else:
+                _write_program(files / PROGRAM, plan, weights, dataset)
+            (files / WEIGHTS).write_bytes(weights)
             topology = Topology(tuple(step.node for step in plan.steps))
             (files / "topology.json").write_text(topology.to_json() + "\n", encoding="utf-8")
             described = interface(plan, dataset).model_dump_json(indent=1)
@@ -158,17 +163,43 @@ def _score(outputs: Arrays, dataset: Dataset) -> tuple[str, Value]:
     return "accuracy", classification(outputs, targets, dataset.chance)["accuracy"]
 
 
+class _Positional(nn.Module):
+    """A network whose inputs and outputs come in the plan's order, as those of ``model.py`` do."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        plan = self.network.plan
+        return tuple(self.network(dict(zip(plan.inputs, inputs, strict=True)))[name] for name in plan.outputs)
+
+
+def _write_program(file: Path, plan: Plan, weights: bytes, dataset: Dataset) -> None:
+    network = build(plan)
+    load_weights(network, weights)
+    examples = [torch.from_numpy(dataset.test.inputs[name][:1]).float() for name in plan.inputs]
+    try:
+        program = exported_program(_Positional(network).eval(), examples)
+    except Exception as error:  # a user's forward may be beyond torch.export
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ExportError(f"torch.export cannot follow the network: {reason}") from error
+    torch.export.save(program, file)
+
+
 def _prove(
     files: Path, aside: Path, directory: Path, plan: Plan, dataset: Dataset, trained: _Answers, onnx: bool
 ) -> Exported:
     """Make the exported program, and ONNX, and run each form, in a process that cannot import nasmod."""
     examples, outputs = aside / "examples.npz", aside / "outputs.npz"
     np.savez(examples, *(dataset.test.inputs[name] for name in plan.inputs))
-    names = [plan.steps[plan.output_step(name)].name for name in plan.outputs] if onnx else []
-    _in_fresh_process(files, examples, outputs, names)
+    read = [plan.steps[plan.input_step(name)].name for name in plan.inputs]
+    given = [plan.steps[plan.output_step(name)].name for name in plan.outputs]
+    _in_fresh_process(files, examples, outputs, [*read, *given] if onnx else [])
+    forms = [form for form in (SOURCE, PROGRAM, ONNX) if (files / form).exists()]
     differences, scores = {}, {}
     with np.load(outputs) as stored:
-        for form in (*FORMS, *([ONNX] if onnx else [])):
+        for form in forms:
             found = {name: stored[f"{form}/{index}"] for index, name in enumerate(plan.outputs)}
             differences[form] = max(_difference(form, found[name], trained.outputs[name]) for name in found)
             scores[form] = _score(found, dataset)[1].value
@@ -177,8 +208,10 @@ def _prove(
                     f"{form} reaches a test {trained.score_name} of {scores[form]:.4f}, "
                     f"the trained network {trained.score.value:.4f}."
                 )
-    written = (ONNX, *FILES) if onnx else FILES
-    return Exported(directory, differences, trained.score_name, scores, trained.score, len(dataset.test), written)
+    written = [name for name in (ONNX, *FILES[:-1]) if (files / name).exists()] + [FILES[-1]]
+    return Exported(
+        directory, differences, trained.score_name, scores, trained.score, len(dataset.test), tuple(written)
+    )
 
 
 def _difference(form: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> float:
@@ -192,7 +225,7 @@ def _difference(form: str, found: np.ndarray[Any, Any], wanted: np.ndarray[Any, 
 
 
 def _in_fresh_process(directory: Path, examples: Path, outputs: Path, names: Sequence[str]) -> None:
-    """`names` of the outputs, where ONNX is wanted."""
+    """`names` of the inputs and the outputs, where ONNX is wanted."""
     arguments = [str(examples.resolve()), str(outputs.resolve()), str(torch.get_num_threads()), *names]
     command = [sys.executable, "-B", "-P", str(_SCRIPT), *arguments]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)

@@ -1,9 +1,9 @@
 """The script of the process that proves an export: nasmod cannot be imported here, and the export is its directory.
 
-``fresh_process.py EXAMPLES ANSWERS THREADS [OUTPUT...]`` writes ``model.pt2``, and where the names of the outputs are
-given ``model.onnx``, loads each form from its files and stores what it answers. EXAMPLES is an npz file with one array
-per input, in order; ANSWERS gets ``<form>/<output number>``. ``model.py`` reads the values in their own types, the
-others read float32.
+``fresh_process.py EXAMPLES ANSWERS THREADS [NAME...]`` writes ``model.pt2`` out of ``model.py`` (where there is none it
+is there already), and where names of the inputs and outputs are given ``model.onnx``, loads each form from its files
+and stores what it answers. EXAMPLES is an npz file with one array per input, in order; ANSWERS gets
+``<form>/<output number>``. ``model.py`` reads the values in their own types, the others read float32.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def exported_program(model: Any, examples: list[Any]) -> Any:
 
     batch = torch.export.Dim("batch", min=1)
     two = tuple(torch.cat([values[:1], values[:1]]) for values in examples)  # a batch of one would be taken as fixed
-    shapes = tuple({0: batch} for _ in examples)
+    each = tuple({0: batch} for _ in examples)
+    takes_any = any(one.kind is one.VAR_POSITIONAL for one in inspect.signature(model.forward).parameters.values())
+    shapes = (each,) if takes_any else each
     # the copied `forward` of a kind is followed as it runs, not as bytecode: strict=True knows less of Python
     return torch.export.export(model, two, dynamic_shapes=shapes, strict=False)
 
@@ -85,24 +87,27 @@ def answers(model: Callable[..., Any], examples: list[Any]) -> list[Any]:
     return [torch.cat(tensors).numpy() for tensors in zip(*parts, strict=True)]
 
 
-def main(examples_file: str, answers_file: str, threads: str, *outputs: str) -> None:
+def main(examples_file: str, answers_file: str, threads: str, *names: str) -> None:
     sys.meta_path.insert(0, NoNasmod())
     sys.path.insert(0, str(Path.cwd()))
     import numpy as np
     import torch
-    from model import load  # type: ignore[import-not-found]  # the export's own file
 
     torch.set_num_threads(int(threads))
     with np.load(examples_file) as stored:
         examples = [torch.from_numpy(stored[f"arr_{index}"]) for index in range(len(stored.files))]
-    model = load(WEIGHTS)
-    found = {SOURCE: answers(model, examples)}
+    found = {}
     floats = [values.float() for values in examples]
-    program = exported_program(model, floats)
-    torch.export.save(program, PROGRAM)
-    found[PROGRAM] = answers(torch.export.load(PROGRAM).module(), floats)
-    if outputs:
-        write_onnx(program, list(inspect.signature(model.forward).parameters), list(outputs))
+    if Path(SOURCE).exists():
+        from model import load  # type: ignore[import-not-found]  # the export's own file
+
+        model = load(WEIGHTS)
+        found[SOURCE] = answers(model, examples)
+        torch.export.save(exported_program(model, floats), PROGRAM)
+    program = torch.export.load(PROGRAM)
+    found[PROGRAM] = answers(program.module(), floats)
+    if names:
+        write_onnx(program, list(names[: len(floats)]), list(names[len(floats) :]))
         found[ONNX] = answers(in_onnxruntime(), floats)
     np.savez(answers_file, **{f"{form}/{index}": array for form in found for index, array in enumerate(found[form])})
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nasmod.data import Dataset
-from nasmod.export.fresh_process import ONNX, OPSET
+from nasmod.export.fresh_process import ONNX, OPSET, SOURCE
 from nasmod.measures.roles import Roles
+from nasmod.modules import Noted, check_params, has_source, kind
 from nasmod.networks import Plan
 
 
@@ -25,6 +26,15 @@ class Facts:
     differences: Mapping[str, float]
     scores: Mapping[str, float]
 
+
+_SOURCE = """From its source (`pip install torch safetensors`):
+
+```python
+from model import load
+model = load("weights.safetensors")  # a torch.nn.Module in eval mode
+{results} = model({arguments})
+```
+"""
 
 _ONNX = """
 As ONNX of opset {opset} (`pip install onnxruntime`); other runtimes read it too:
@@ -57,20 +67,14 @@ def _loading(plan: Plan, facts: Facts) -> str:
     arguments, floats = ", ".join(names), ", ".join(f"{name}.float()" for name in names)
     results = ", ".join(plan.steps[plan.output_step(name)].name for name in plan.outputs)
     onnx = _ONNX.format(opset=OPSET, given=", ".join(f'"{name}": {name}.float().numpy()' for name in names))
+    source = SOURCE in facts.differences
+    types = "Its source converts values of any type; the other forms take float32." if source else "It takes float32."
     return f"""\
 ## Load it
 
-It runs without nasmod. Give it raw values: it normalises them itself. The batch may be of any size. Its source converts
-values of any type; the other forms take float32.
+It runs without nasmod. Give it raw values: it normalises them itself. The batch may be of any size. {types}
 
-From its source (`pip install torch safetensors`):
-
-```python
-from model import load
-model = load("weights.safetensors")  # a torch.nn.Module in eval mode
-{results} = model({arguments})
-```
-
+{_SOURCE.format(results=results, arguments=arguments) if source else _notes(plan)}
 As an exported program (`pip install torch`):
 
 ```python
@@ -85,6 +89,17 @@ The topology alone, to go on with in nasmod:
 from nasmod.topology import Topology
 topology = Topology.from_json(open("topology.json").read())
 ```"""
+
+
+def _notes(plan: Plan) -> str:
+    """What its kinds say of modules that no source here can make."""
+    lines = ["There is no `model.py`: what makes these modules is not in this folder.", ""]
+    for step in plan.steps:
+        if step.node.is_module and not has_source(step.node.kind):
+            made = kind(step.node.kind)
+            note = made.note(check_params(step.node.kind, step.node.params)) if isinstance(made, Noted) else ""
+            lines.append(f"- `{step.name}`, of the kind '{step.node.kind}'" + (f": `{note}`" if note else ""))
+    return "\n".join([*lines, ""])
 
 
 def _interface(plan: Plan, dataset: Dataset) -> str:

@@ -92,7 +92,8 @@ def _model(plan: Plan, classes: Mapping[str, str]) -> str:
             value: Text = f"({step.name}.to({mean}.dtype) - {mean}) / {std}"
         else:
             name = f"{step.name}_head" if step.is_output else step.name
-            value = Group(f"self.{name}(", [_read(plan, step)], ")")
+            is_layer = step.has_head or not step.is_output
+            value = Group(f"self.{name}(", [_read(plan, step)], ")") if is_layer else _read(plan, step)
         lines.append(pretty(_assigned(step.name, value), indent=8, comment=shape))
     lines.append(f"        return {', '.join(results)}")
     return "\n".join(lines)
@@ -122,8 +123,9 @@ def _constructions(plan: Plan, classes: Mapping[str, str]) -> list[str]:
                 lines.append(pretty(_assigned(f"self.{name}", _adapter(layers)), indent=8))
         if step.merge == "gated":
             lines.append(f"        self.{step.name}_gate = Gate({len(step.sources)})")
-        if step.is_output:
+        if step.has_head:
             lines.append(f"        self.{step.name}_head = nn.Linear({step.merged[0]}, {step.shape[0]})")
+        if not step.node.is_module:
             continue
         arguments = kind(step.node.kind).arguments(step.merged, check_params(step.node.kind, step.node.params))
         call = _call(classes[step.node.kind], network_class(step.node.kind), arguments)

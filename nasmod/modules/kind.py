@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -53,6 +53,14 @@ class ModuleKind(Protocol):
 
         Torch is imported here and not before.
         """
+
+
+@runtime_checkable
+class Noted(Protocol):
+    """A kind whose networks are made by other code, and that can say how."""
+
+    def note(self, params: Any) -> str:
+        """An expression that makes the network of these parameters."""
 
 
 @functools.cache
@@ -104,6 +112,24 @@ def is_trained(name: str) -> bool:
     (True, False)
     """
     return bool(getattr(kind(name), "is_trained", True))
+
+
+def gives_outputs(name: str) -> bool:
+    """Whether what modules of a kind give may be an output as it is. A kind that ends in its own last layer says so.
+
+    >>> gives_outputs("dense")
+    False
+    """
+    return bool(getattr(kind(name), "gives_outputs", False))
+
+
+def has_source(name: str) -> bool:
+    """Whether the source of a kind's network class stands alone, so that a `model.py` can have it.
+
+    >>> has_source("dense")
+    True
+    """
+    return bool(getattr(kind(name), "has_source", True))
 
 
 @functools.cache

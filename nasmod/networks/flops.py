@@ -36,9 +36,9 @@ def count_flops(plan: Plan, of_module: Callable[[str, Shape, Params], int] = mod
         for source, layers in zip(step.sources, step.adapters, strict=True):
             if layers:
                 total += _adapter_flops(layers, plan.steps[source].shape)
-        if step.is_output:
-            total += 2 * step.merged[0] * step.shape[0]  # the linear head
-        elif not step.is_input:
+        if step.has_head:
+            total += 2 * step.merged[0] * step.shape[0]  # a linear layer
+        elif step.node.is_module:
             total += of_module(step.node.kind, step.merged, tuple(sorted(step.node.params.items())))
     return total
 

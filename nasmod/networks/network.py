@@ -45,9 +45,9 @@ class Network(nn.Module):
                     self.add_module(plan.adapter_name(step, position), build_adapter(layers))
             if step.merge == "gated":
                 self.add_module(f"{step.name}_gate", Gate(len(step.sources)))
-            if step.is_output:
+            if step.has_head:
                 self.add_module(f"{step.name}_head", nn.Linear(step.merged[0], step.shape[0]))
-            else:
+            elif not step.is_output:
                 self.add_module(step.name, build_module(step.node.kind, step.merged, step.node.params))
 
     def normalise(self, normalisation: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
@@ -111,6 +111,8 @@ class Network(nn.Module):
             x = torch.cat([tensor.expand(batch, *tensor.shape[1:]) for tensor in tensors], dim=1)
         else:
             x = tensors[0]
+        if step.is_output and not step.has_head:
+            return x
         return self._call(f"{step.name}_head" if step.is_output else step.name, x)
 
     def _call(self, name: str, *tensors: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nasmod.errors import TopologyError, unknown
-from nasmod.modules import Shape, check_params, kind
+from nasmod.modules import Shape, check_params, gives_outputs, kind
 from nasmod.networks.adapters import Layer, adapt
 from nasmod.topology import USUAL_MERGE, Node, Topology
 
@@ -32,6 +32,7 @@ class Step:
     merge: str  # "single", "sum", "concat" or "gated"
     merged: Shape  # what the module reads
     shape: Shape  # what it gives
+    has_head: bool = False  # an output: whether a linear layer makes its values of what it reads
 
     @property
     def is_input(self) -> bool:
@@ -88,15 +89,21 @@ def plan(topology: Topology, inputs: Mapping[str, Shape], outputs: Mapping[str, 
         if node.kind == "output":
             adapters, merged = adapt(sources, accepts=(1,), merge=merge)
             shape = tuple(outputs[str(node.params["name"])])
+            has_head = merged != shape or not all(_gives_outputs(nodes[source]) for source in node.inputs)
         else:
             adapters, merged = adapt(sources, kind(node.kind).accepts, merge)
             shape = kind(node.kind).output_shape(merged, check_params(node.kind, node.params))
-        steps.append(Step(name, node, node.inputs, adapters, merge, merged, shape))
+            has_head = False
+        steps.append(Step(name, node, node.inputs, adapters, merge, merged, shape, has_head))
 
     read = {step.node.params["name"] for step in steps if step.is_input}
     return Plan(
         tuple(steps), {n: tuple(s) for n, s in inputs.items() if n in read}, {n: tuple(s) for n, s in outputs.items()}
     )
+
+
+def _gives_outputs(node: Node) -> bool:
+    return node.is_module and gives_outputs(node.kind)
 
 
 def _merge(node: Node) -> str:

@@ -2,13 +2,15 @@
 
 A model space is one module whose parameters are its choices: LayerChoice, InputChoice, Repeat, Cell and `nni.choice`
 become lists that a search space searches, and a candidate's network is `ModelSpace.freeze`. What its forward gives is
-an output as it is where the shapes agree; no linear layer is put after it.
+an output as it is where the shapes agree; no linear layer is put after it. A file with model spaces imports this module
+before NNI.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import warnings
@@ -26,13 +28,13 @@ from nasmod.modules.kind import Parameters, Plain, Shape, kind
 if TYPE_CHECKING:
     from torch import nn
 
+os.environ.setdefault("NNI_FRAMEWORK", "none")  # before the first import of NNI: else it asks for PyTorch Lightning
 MOST_SUBSETS = 1_000  # of the candidates of an InputChoice
 RESERVED = {"name", "merge"}  # what other parameters of a node are called
 
 
 def import_nni() -> ModuleType:
     """The package, imported with what its model spaces need. Raises `PluginError` where it is missing."""
-    os.environ.setdefault("NNI_FRAMEWORK", "none")  # else it asks for PyTorch Lightning
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it is of 2023, and warns of newer versions of others
@@ -158,7 +160,7 @@ def _choice(of: str, label: str, mutable: Any) -> Choice:
     known = import_nni().mutable
     field = re.sub(r"\W", "_", label).strip("_")
     field = f"choice_{field}" if not field or field[0].isdigit() or field in RESERVED else field
-    if isinstance(mutable, known.Numerical) and mutable.low is not None and mutable.high is not None:
+    if isinstance(mutable, known.Numerical) and math.isfinite(mutable.high - mutable.low):
         low, high = float(mutable.low), float(mutable.high)
         searched = {"low": low, "high": high, "log": bool(mutable.log_distributed)}
         return Choice(label, field, (float, Field(low, ge=low, le=high)), searched)

@@ -33,11 +33,15 @@ def search_space(space: Space) -> dict[str, Any]:
 
 
 def parameters(space: Space, sample: Mapping[str, Any]) -> dict[str, Parameter]:
-    """What NNI chose from a `search_space`, as parameters of the space: whole numbers are whole again."""
+    """What NNI chose from a `search_space`, as parameters of the space: plain numbers within their bounds."""
     found: dict[str, Parameter] = {}
     for name, known in space.parameters().items():
         value = sample[name]
-        found[name] = min(max(round(value), known.low), known.high) if isinstance(known, Integer) else value
+        if isinstance(known, Choice):
+            found[name] = value
+        else:
+            number = round(value) if isinstance(known, Integer) else float(value)
+            found[name] = min(max(number, known.low), known.high)
     return found
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
+from random import Random
 
 import numpy as np
 
@@ -22,10 +23,12 @@ from nasmod.modules import kind as kind_of
 from nasmod.search.context import Context
 from nasmod.space import Space
 from nasmod.space.distributions import Choice, Integer
+from nasmod.space.drawing import draw_settings
 from nasmod.space.searched_kind import SearchedKind
 from nasmod.space.slot import Slot
 from nasmod.study import Proposal
 from nasmod.topology import Parameter
+from nasmod.training import derive
 
 SHARE_OF_TRIALS = 1 / 4  # at most, or little would be left to search
 MOST_SIZES = 9  # of a long range, spread on a log scale
@@ -39,14 +42,25 @@ def references(context: Context) -> list[Proposal]:
     Each wiring comes in the largest size that its FLOPs budget allows, then in the smallest, then in those between;
     where a space can pool, a wiring that does not in the smallest first: at the full size of images the largest takes
     many times as long to train. Each size comes also with one other parameter at its largest (twice as deep, say).
+    Where training settings are searched, the first of each sort has the study's own; with the others they are drawn, so
+    that a search knows early what they do.
     """
     found: dict[str, Proposal] = {}
+    sorts: set[str] = set()
     for proposal in _in_order(context):
-        if proposal.topology.key not in found:
-            found[proposal.topology.key] = proposal
+        key, sort = proposal.topology.key, str(proposal.origin["reference"])
+        if key not in found:
+            found[key] = _with_settings(context, proposal) if sort in sorts else proposal
+            sorts.add(sort)
         if len(found) >= int(SHARE_OF_TRIALS * context.study.trials):
             break
     return list(found.values())
+
+
+def _with_settings(context: Context, proposal: Proposal) -> Proposal:
+    """With training settings of its own, each the study's or drawn."""
+    generator = Random(derive(context.study.seed, "references", proposal.topology.key))
+    return replace(proposal, settings=draw_settings(context.space, generator))
 
 
 @dataclass(frozen=True)

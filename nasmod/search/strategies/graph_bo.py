@@ -43,7 +43,9 @@ SAMPLES = 16  # of the posterior, over which a gain of hypervolume is averaged
 class GraphBoSettings(StrategySettings):
     """How much is drawn first, and from how many a proposal is chosen."""
 
-    initial: int = Field(12, ge=1, description="random candidates before the first proposal of the model")
+    initial: int = Field(
+        12, ge=1, description="candidates before the first of the model, random where a study opens with fewer"
+    )
     parents: int = Field(8, ge=1, description="the best by the model's mean, whose edits are looked at")
     pool: int = Field(32, ge=2, description="edits that are looked at for one proposal")
     random_share: float = Field(0.1, ge=0, le=1, description="further ones drawn at random, as a share of the pool")
@@ -58,8 +60,7 @@ class GraphBo:
     def propose(self, records: Sequence[Record], count: int) -> list[Proposal]:
         searched = [record for record in records if record.role == "search"]
         trained = [record for record in searched if record.state in TRAINED and record.score is not None]
-        drawn = sum(record.reference is None for record in searched)
-        few = max(0, self.settings.initial - drawn) if len(trained) >= 2 else count
+        few = max(0, self.settings.initial - len(searched)) if len(trained) >= 2 else count
         found = [draw(self.space, self.generator, "graph_bo", "one of the first, drawn at random") for _ in range(few)]
         if len(found) < count:
             found += self._of_the_model(trained, searched, count - len(found))

@@ -147,6 +147,7 @@ class NniTpe(_OfNni):
         options = {"n_startup_jobs": self.settings.initial, "n_ei_candidates": self.settings.draws}
         tuner = TpeTuner("maximize", self._seed(), options)
         tuner.update_search_space(search_space(self.space))
+        tuner.dedup = _NoDeduplication()
         known = window(records)
         best = max((record.score for record in known if record.score is not None), default=0.0)
         tuner.import_data(
@@ -244,9 +245,19 @@ class NniAnneal(_OfNni):
         with _seeded(self._seed()):
             tuner = HyperoptTuner("anneal", "maximize")
             tuner.update_search_space(search_space(self.space))
+            tuner.rval.rstate = np.random.RandomState(self._seed())
             tuner.import_data([{"parameter": dict(record.parameters), "value": record.score} for record in known])
             why = f"asked of hyperopt's annealing with {len(known)} records"
             return [self._proposal(tuner.generate_parameters(number), why) for number in range(count)]
+
+
+class _NoDeduplication:
+    """A study recognises duplicates itself; what NNI notes for it takes seconds with a thousand records."""
+
+    def add_history(self, sample: object) -> None: ...
+
+    def __call__(self, sample: Any) -> Any:
+        return sample
 
 
 class _NoEngine:

@@ -105,7 +105,13 @@ def test_only_the_command_line_prints_and_exits(path: Path) -> None:
             # a worker is a process: its exit code is what it tells its supervisor
             assert name != "sys.exit" or relative(path) == "search/worker.py", f"line {node.lineno}"
             if name in ("os.environ", "os.getenv", "os.putenv"):
-                assert relative(path) in ("search/places.py", "search/ray.py"), f"line {node.lineno}"
+                assert relative(path) in ("modules/nni.py", "search/places.py", "search/ray.py"), f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_only_files_called_after_nni_import_it(path: Path) -> None:
+    names = {name.partition(".")[0] for name in imported(path)}
+    assert "nni" not in names or path.name == "nni.py"
 
 
 def test_no_file_is_named_after_nothing() -> None:

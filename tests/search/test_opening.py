@@ -26,6 +26,20 @@ ROW = Topology(
 )
 
 
+def test_only_the_first_of_each_sort_of_reference_has_the_studys_own_settings(make_study) -> None:
+    context = bring_to_life(make_study(references="true", trials=200))
+    made = list(opening(context).values())
+    first = {str(one.origin["reference"]): one for one in reversed(made)}
+    assert {one.settings == context.space.default_settings for one in first.values()} == {True}
+    others = [one for one in made if one not in first.values()]
+    rates = [one.settings["learning_rate"] for one in others]
+    own = context.space.default_settings["learning_rate"]
+    assert 0.25 < sum(rate == own for rate in rates) / len(rates) < 0.75
+    assert len({rate for rate in rates if rate != own}) == sum(rate != own for rate in rates)
+    assert all(context.space.encode(one.topology, one.settings) for one in made)
+    assert [one.settings for one in opening(bring_to_life(context.study)).values()] == [one.settings for one in made]
+
+
 @pytest.fixture
 def chain(tmp_path: Path) -> Path:
     """A file with two parallel modules."""

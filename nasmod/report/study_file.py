@@ -145,6 +145,8 @@ TEMPLATE = """\
 name = "{name}"
 trials = 100 # budget: how many candidates are trained, over all workers and machines
 # hours = 2.0 # end the search after so many hours
+# target = {{ score = 0.9 }} # or once a candidate has this (also {{ accuracy = 0.97, flops = 50_000 }})
+# patience = 50 # or after so many candidates in a row that were not better
 seed = 0 # every random choice of the study is derived from it
 
 # What may be proposed: a packaged space ({spaces}), or the path of a .toml file of your own.

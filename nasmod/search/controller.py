@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence, Set
 
 from nasmod.search.context import Context
+from nasmod.search.ending import enough
 from nasmod.search.promotion import promote, stop_what_waits
 from nasmod.search.proposing import Proposer
 from nasmod.search.stopping import make as make_rule
@@ -52,6 +53,7 @@ class Controller:
         self.rule = promoting(make_rule(context.study))
         self.proposer = Proposer(context, study, self.reader)
         self._estimated: tuple[int, dict[int, float]] | None = None  # the worth of so many trained candidates
+        self._enough: tuple[tuple[int, int], str | None] | None = None  # why so many trained candidates are enough
         self._swept_at = 0
 
     def tick(self) -> Status:
@@ -132,7 +134,10 @@ class Controller:
             return f"{status.hours:g} hours are over; {status.trained} candidates were trained"
         if status.trained >= status.budget:
             return f"the budget is reached: {status.trained} candidates were trained"
-        return None
+        ended = status.trained, status.finished  # what was paused was trained before it finishes
+        if self._enough is None or self._enough[0] != ended:
+            self._enough = ended, enough(self.context.study, self.reader.read())
+        return self._enough[1]
 
     def _ready(self, status: Status) -> int:
         """How many candidates are to wait in the queue: one for each free worker, and a few for those free next."""

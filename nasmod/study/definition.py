@@ -61,6 +61,12 @@ class Study(BaseModel):
     hours: float | None = Field(
         None, strict=True, gt=0, allow_inf_nan=False, description="end the search after so many hours of searching"
     )
+    target: dict[str, float] = Field(
+        {}, description="end the search once a candidate has all of these: `score`, or any measured value"
+    )
+    patience: int | None = Field(
+        None, strict=True, ge=1, description="end the search after so many candidates in a row that were not better"
+    )
     workers_per_device: int = Field(
         0,
         strict=True,
@@ -222,6 +228,9 @@ def _check_objective(study: Study, where: str) -> None:
         )
     for name in sorted(study.objective.wanted - measured.keys()):
         raise StudyError(f"{where}: objective: {unknown('measured value', name, measured)}")
+    known = ["score", *(name for name in measured if not name.startswith("test_"))]  # no search sees the test split
+    for name in sorted(study.target.keys() - set(known)):
+        raise StudyError(f"{where}: target: {unknown('measured value', name, known)}")
 
 
 def of_tables(table: Mapping[str, Any], where: str) -> Study:

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Sequence, Set
 
+from nasmod.search.adopting import adopt_enqueued
 from nasmod.search.context import Context
 from nasmod.search.ending import enough
 from nasmod.search.promotion import promote, stop_what_waits
@@ -37,6 +38,7 @@ from nasmod.study.watch import Watch
 KEPT = 20  # of so many, the best by score and the best by worth, the weights are kept beside those of the front
 TICK_SECONDS = 0.25
 LEASE_BEAT_SECONDS = 2.0
+ADOPT_SECONDS = 2.0
 
 
 class Controller:
@@ -55,6 +57,7 @@ class Controller:
         self._estimated: tuple[int, dict[int, float]] | None = None  # the worth of so many trained candidates
         self._enough: tuple[tuple[int, int], str | None] | None = None  # why so many trained candidates are enough
         self._swept_at = 0
+        self._adopted_at = -math.inf
 
     def tick(self) -> Status:
         """One look at the study, and what is to be done about it."""
@@ -69,6 +72,7 @@ class Controller:
                 stored.move_on(self.study, status.state, "ended", None)
                 moved = True
         elif status.state == "searching":
+            self._adopt()
             room = self._ready(status) - status.queued
             if self.rule is not None and status.paused and promote(self.study, self.rule, room):
                 return stored.status(self.study)
@@ -86,6 +90,9 @@ class Controller:
             self._file_repeats()
             if not self._open({"queued", "running"}, {"repeat", "reference"}):
                 self._sweep_weights()
+                best = records.ranked(self.reader.read(), self.study.study.objective)[:1]
+                if best and best[0].repeats:
+                    stored.say_best(self.study, best[0])
                 stored.move_on(self.study, "repeating", "ended", None)
                 moved = True
         if status.finished >= self._swept_at + KEPT + status.finished // 50:
@@ -98,6 +105,12 @@ class Controller:
         self.proposer.end()
         if self.holds_lease:
             stored.release_lease(self.study, self.name)
+
+    def _adopt(self) -> None:
+        """Every few seconds, look for trials that a user enqueued through Optuna."""
+        if time.monotonic() - self._adopted_at >= ADOPT_SECONDS:
+            adopt_enqueued(self.context, self.study, self.reader.read())
+            self._adopted_at = time.monotonic()
 
     def _lead(self) -> bool:
         """Whether this process holds the lease; takes it when nobody does or its holder shows no sign of life."""

@@ -287,8 +287,9 @@ def in_step(database: Database, study: int, name: str, optuna_study: int) -> Che
     def work(connection: Connection) -> tuple[int, list[str]]:
         rows = connection.execute(claimed).all()
         wrong = [_mismatch(row) for row in rows]
-        # a candidate that was tried again leaves its failed trial behind
-        foreign = [row for row in connection.execute(others).all() if row.state is not TrialState.FAIL]
+        # a candidate that was tried again leaves its failed trial behind, and what a user enqueued through Optuna waits
+        others_states = (TrialState.FAIL, TrialState.WAITING)
+        foreign = [row for row in connection.execute(others).all() if row.state not in others_states]
         wrong += [f"trial {row.number} is {row.state.name} and belongs to no candidate" for row in foreign]
         return len(rows), [words for words in wrong if words is not None]
 

@@ -30,6 +30,7 @@ from nasmod.study import tables
 from nasmod.topology import Parameter
 
 METRIC_NAMES = "study:metric_names"  # what `optuna.Study.set_metric_names` writes: plots and dashboards name axes by it
+BEST = "best by fresh trainings"  # a user attribute of the Optuna study
 INTERMEDIATE = "after each epoch: accuracy on validation data (R² in a regression), not what a trial ends with"
 
 
@@ -64,6 +65,14 @@ def create_study(connection: Connection, name: str, directions: Mapping[str, str
     return int(study[0])
 
 
+def say_best(connection: Connection, study: int, said: Mapping[str, Any]) -> None:
+    """Note on an Optuna study which trial is its best: `best_trial` knows single trainings alone."""
+    table = tables.optuna_study_user_attributes
+    of_study = (table.c.study_id == study) & (table.c.key == BEST)
+    connection.execute(delete(table).where(of_study))
+    connection.execute(insert(table).values(study_id=study, key=BEST, value_json=json.dumps(said)))
+
+
 def delete_study(connection: Connection, study: int) -> None:
     """Forget an Optuna study with its trials and everything that Optuna keeps of them."""
     trials = select(tables.optuna_trials.c.trial_id).where(tables.optuna_trials.c.study_id == study)
@@ -96,6 +105,18 @@ def create_trial(
     ).inserted_primary_key
     assert key is not None
     trial = int(key[0])
+    describe(connection, trial, parameters, distributions, attributes)
+    return trial, number
+
+
+def describe(
+    connection: Connection,
+    trial: int,
+    parameters: Mapping[str, Parameter],
+    distributions: Mapping[str, tuple[BaseDistribution, str]],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write the parameters and user attributes of a trial that has none yet."""
     if parameters:
         connection.execute(
             insert(tables.optuna_params),
@@ -110,7 +131,6 @@ def create_trial(
             ],
         )
     _add_attributes(connection, trial, attributes)
-    return trial, number
 
 
 def with_json(distributions: Mapping[str, Distribution]) -> dict[str, tuple[BaseDistribution, str]]:

@@ -17,7 +17,7 @@ from nasmod.measures import definition_of
 from nasmod.study import projection
 from nasmod.study.database import Database, one_at_a_time
 from nasmod.study.definition import Study, check, difference, load_plugins, of_tables
-from nasmod.study.record import DAMAGED, TRAINED
+from nasmod.study.record import DAMAGED, TRAINED, Record
 from nasmod.study.tables import candidates, optuna_studies, studies
 
 LARGEST_ID = 2**31 - 1  # what a database's integer holds
@@ -255,6 +255,19 @@ def proposals(stored: StoredStudy) -> int:
     if drawn is None:
         raise _deleted(stored)
     return int(drawn)
+
+
+def say_best(stored: StoredStudy, best: Record) -> None:
+    """Note on Optuna's study which of its trials is best by the mean of fresh trainings."""
+    said = {"number": best.number, "score": best.score, "trainings": best.repeats}
+
+    def work(connection: Connection) -> None:
+        optuna_study = connection.scalar(select(studies.c.optuna_study).where(studies.c.id == stored.id))
+        if optuna_study is None:
+            raise _deleted(stored)
+        projection.say_best(connection, optuna_study, said)
+
+    stored.database.transact(work)
 
 
 def raise_budget(stored: StoredStudy, trials: int | None, hours: float | None) -> None:

@@ -435,6 +435,19 @@ class SearchStudy:
         write_page(found, Path(file))
         return Path(file)
 
+    def dashboard(self, host: str = "localhost", port: int = 8080, pictures: str | Path | None = None) -> None:
+        """Run optuna-dashboard on the study until it is interrupted, each trial with a note and a picture.
+
+        Pictures are files in the folder `pictures`, by default ``runs/NAME.pictures``. Raises `StudyError` without the
+        extra ``nasmod[dashboard]``, and where the port is taken.
+        """
+        from nasmod.report.dashboard import Annotator, serve
+
+        folder = Path(pictures) if pictures is not None else Path(RUNS) / f"{self.study.name}.pictures"
+        annotator = Annotator(self.study, self.stored.database.url, folder)
+        annotator.annotate(self.records())
+        serve(annotator, self.records, host, port)
+
     def plot_front(self, axes: Axes | None = None) -> Axes:
         """Finished candidates over their FLOPs, the front with standard errors, the simple wirings by name.
 

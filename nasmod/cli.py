@@ -365,6 +365,24 @@ def report(
     print(f"Wrote {_load(name, storage).report(output or Path(f'{name}.html'))}")
 
 
+@app.command()
+def dashboard(
+    name: Name,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on: whoever reaches it can see, change and delete studies.")
+    ] = "localhost",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8080,
+    pictures: Annotated[
+        Path | None, typer.Option(help="The folder of the pictures.  [default: runs/NAME.pictures]")
+    ] = None,
+    storage: Storage = None,
+) -> None:
+    """Show a study in optuna-dashboard, each trial with a note and a picture, until Ctrl-C."""
+    study = _load(name, storage)
+    print(f"http://{host}:{port}/dashboard shows {name} once its notes are written; Ctrl-C ends it.", flush=True)
+    study.dashboard(host, port, pictures)
+
+
 @app.command("draw")
 def draw_(
     name: Name,

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from nasmod.errors import SpaceError
 from nasmod.search.context import Context
+from nasmod.search.loggers import check as check_loggers
 from nasmod.search.opening import seeds
 from nasmod.search.stopping import check as check_rule
 from nasmod.space.file import Range
@@ -22,13 +23,15 @@ LISTABLE = 20_000  # encodings: a space this small is looked at whole, and ends 
 
 def check(context: Context) -> None:
     """Raise `SpaceError` when no topology of the space fits the FLOPs budget, or a searched setting is none or has an
-    impossible value; `StudyError` when the stopping rule fails before any training, or a seed cannot be a candidate.
+    impossible value; `StudyError` when the stopping rule fails before any training, a seed cannot be a candidate, or a
+    package is missing that the study's loggers need.
 
     A small space is looked at whole; of a large one the cheapest of a few hundred draws must fit.
     """
     _check_settings(context)
     check_rule(context.study)
     seeds(context)
+    check_loggers(context.study)
     budget = context.objective.flops_budget
     cheapest: int | None = None
     listed = context.space.topologies(LISTABLE)

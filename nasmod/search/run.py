@@ -18,6 +18,7 @@ from nasmod.search.asking import Asked
 from nasmod.search.candidate import CHECKPOINT_SECONDS
 from nasmod.search.context import Context, bring_to_life
 from nasmod.search.controller import TICK_SECONDS, Controller
+from nasmod.search.loggers import Logbook
 from nasmod.search.places import Place
 from nasmod.search.worker import ENDING_RETRY_SECONDS, ending_signals
 from nasmod.study import Database, Record, Status, StoredStudy, processes, stored
@@ -25,6 +26,7 @@ from nasmod.study.processes import Process
 from nasmod.study.watch import LEASE_SECONDS
 
 PROGRESS_SECONDS = 0.5
+LOGGING_SECONDS = 2.0
 ENGINES = ("local", "ray")
 
 
@@ -62,11 +64,12 @@ def run(
     context = context or bring_to_life(study.study, factors=study.factors)
     stored.check_data(study, context.dataset.fingerprint)
     supervisor = Process.this("supervisor")
-    began = told = time.monotonic()
+    began = told = logged = time.monotonic()
     beaten = 0.0
     with _interruptible(study.database) as asked_to_end:
         place = start_workers(study, workers, lease_seconds / 5, checkpoint_seconds, engine, address)
         controller = Controller(context, study, supervisor.name, place.count, lease_seconds)
+        logbook = Logbook(study.study)
         try:
             while not asked_to_end.is_set():
                 if time.monotonic() - beaten >= lease_seconds / 5:
@@ -79,12 +82,18 @@ def run(
                     since, records = told - began, controller.reader.read()
                     chance, not_searched = context.dataset.chance, context.not_searched
                     on_progress(Progress(status, records, place.count, since, chance, not_searched))
+                if controller.holds_lease and time.monotonic() - logged >= LOGGING_SECONDS:
+                    logged = time.monotonic()
+                    logbook.tell(controller.reader.read())
                 if status.state == "ended" and place.all_ended:
+                    if controller.holds_lease:
+                        logbook.tell(controller.reader.read())
                     return status.reason or "it has ended"
                 asked_to_end.wait(TICK_SECONDS)
         finally:
             place.end()
             controller.release()
+            logbook.close()
             processes.leave(study.database, study.id, [supervisor.name])
     raise KeyboardInterrupt
 

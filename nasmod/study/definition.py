@@ -7,6 +7,7 @@ with the search space and the hashes of its plugins written out, so that no othe
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -46,6 +47,22 @@ class Plugin(BaseModel):
 
     path: str
     sha256: str
+
+
+class LoggingSettings(BaseModel):
+    """Where else candidates are written to, beside the database."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tensorboard: str | None = Field(None, description="a folder, from where nasmod is started")
+    mlflow: str | None = Field(None, description="a tracking server's URI, or that of a database")
+
+    @field_validator("mlflow")
+    @classmethod
+    def _without_password(cls, value: str | None) -> str | None:
+        if value is not None and re.search(r"//[^/@]*:[^/@]*@", value):
+            raise ValueError("a password is stored with the study: leave it to MLFLOW_TRACKING_PASSWORD")
+        return value
 
 
 class Study(BaseModel):
@@ -98,6 +115,7 @@ class Study(BaseModel):
     factors: dict[str, DeclaredFactor] = Field(
         {}, description="the parts of the work that modularity speaks of; without them they are found in the data"
     )
+    logging: LoggingSettings = LoggingSettings()
     plugins: tuple[Plugin, ...] = ()
     storage: str | None = Field(
         None,

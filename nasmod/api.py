@@ -96,7 +96,8 @@ def start(
         places.check(definition.artifacts, new=True)
     database = Database.create(str(storage or definition.storage or default_storage(definition.name)))
     with database.at_once():
-        stored = create_or_join(database, definition, context.dataset.fingerprint, versions(), context.dataset.factors)
+        dataset = context.dataset
+        stored = create_or_join(database, definition, dataset.fingerprint, versions(), dataset.factors, dataset.reading)
         context = bring_to_life(definition, context.dataset, stored.factors)
         files.check(database, stored.id, stored.artifacts)
         storing.raise_budget(stored, trials, hours)
@@ -164,14 +165,17 @@ def studies(*, storage: str | Path | None = None) -> list[SearchStudy]:
     ]
 
 
-def new(file: str | Path, data: str | Path, *, target: str | None = None) -> Path:
+def new(
+    file: str | Path, data: str | Path, *, target: str | None = None, settings: Mapping[str, Any] | None = None
+) -> Path:
     """Write a commented study file for data of your own: an .npz or .csv file, or a folder of idx or .npy files.
 
-    `target` is the column of a table that is to be told; without it the last. The file must not exist yet.
+    `target` is the column of a table that is to be told; without it the last. `settings` are further ones of the data
+    set, such as ``{"decimal": ","}``. What was read of the data stands in the file. It must not exist yet.
     """
     from nasmod.report.study_file import write_study_file
 
-    return write_study_file(Path(file), str(data), target)
+    return write_study_file(Path(file), str(data), target, settings)[0]
 
 
 def compare(
@@ -259,7 +263,7 @@ def try_topology(
     return tried
 
 
-def predict(directory: str | Path, file: str | Path, output: str | Path, *, separator: str = ",") -> int:
+def predict(directory: str | Path, file: str | Path, output: str | Path, *, separator: str | None = None) -> int:
     """Write a table of what an exported model says of the examples in a file; returns how many there were.
 
     See `nasmod.export.predicting.predict`, which gives the table itself. Raises `ExportError` or `DataError`.
@@ -431,7 +435,8 @@ class SearchStudy:
         from nasmod.report.page import Reported, write_page
 
         records, stored = self.records(), self.stored
-        found = Reported(self.study, self.overview(), records, stored.factors, self.storage, stored.versions)
+        read = stored.factors, stored.reading
+        found = Reported(self.study, self.overview(), records, *read, self.storage, stored.versions)
         write_page(found, Path(file))
         return Path(file)
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import tomllib
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -199,11 +200,11 @@ def status(
             _print_lines(studies_lines(every) if every else ["No studies yet. Start one with: nasmod start digits"])
         return
     study = _load(name, storage)
-    found = study.overview()
+    found, about = study.overview(), (study.stored.factors, study.stored.reading)
     if as_json:
-        _print_json({**status_row(found, study.stored.factors), "gained": study.gain()})
+        _print_json({**status_row(found, *about), "gained": study.gain()})
         return
-    _print_lines(status_lines(found, study.storage, study.stored.factors))
+    _print_lines(status_lines(found, study.storage, *about))
     if (gain := study.gain()) is not None:
         _print_lines([gain])
     if found.status.state != "ended":
@@ -415,11 +416,16 @@ def new(
         str, typer.Option(help="Your .npz or .csv file, or folder of idx or .npy files.", show_default=False)
     ],
     target: Annotated[str | None, typer.Option(help="The column of a .csv to tell.  [default: the last]")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of the data set, such as decimal=, or header=false.")
+    ] = None,
 ) -> None:
-    """Write a commented study file for your own data."""
-    from nasmod import api
+    """Write a commented study file for your own data, and say what was read of them."""
+    from nasmod.report.study_file import write_study_file
 
-    written = api.new(file, data, target=target)
+    written, read = write_study_file(file, data, target, _settings_of(settings or []))
+    if read is not None:
+        _print_lines(read.lines())
     print(f"Wrote {written}. Next: nasmod start {written}")
 
 
@@ -491,7 +497,7 @@ def predict(
         Path, typer.Argument(help="A .csv, an .npz, a folder of .npy files, or idx images.", show_default=False)
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The table to write.")] = Path("predictions.csv"),
-    separator: Annotated[str, typer.Option(help="Between the columns of a .csv.")] = ",",
+    separator: Annotated[str | None, typer.Option(help="Between the columns of a .csv.  [default: recognised]")] = None,
 ) -> None:
     """Write what an exported model says of new examples; no Python out of its folder is executed."""
     from nasmod import api
@@ -669,6 +675,20 @@ def _lines_of_runs(definition: Study, say: Callable[[str], None]) -> Callable[[P
             say(line)
 
     return tell
+
+
+def _settings_of(given: list[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` each, the value as TOML has it, or a text."""
+    found: dict[str, Any] = {}
+    for one in given:
+        key, sign, value = one.partition("=")
+        if not sign:
+            raise typer.BadParameter(f"KEY=VALUE, not '{one}'", param_hint="--set")
+        try:
+            found[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key] = value
+    return found
 
 
 def _retrained(study: SearchStudy, trial: str, epochs: int, seeds: int) -> list[Retrained]:

@@ -332,7 +332,7 @@ def test_new_writes_a_study_that_can_be_started(run: Run, tmp_path: Path, kind: 
         (["a.txt", "--data", "x.npz"], "NAME.toml"),
         (["a.toml", "--data", "x.npz"], "no file or folder 'x.npz'"),
         (["a.toml", "--data", "runs"], "train-images-idx3-ubyte"),
-        (["a.toml", "--data", "empty.csv"], "header"),
+        (["a.toml", "--data", "empty.csv"], "no CSV table"),
     ],
 )
 def test_new_refuses_what_is_no_data(run: Run, tmp_path: Path, arguments: list[str], part: str) -> None:
@@ -392,7 +392,7 @@ def test_a_mistake_in_a_study_file_is_one_line_and_nothing_is_written(run: Run, 
     ("x", "y", "part"),
     [
         (np.full((40, 3), np.nan), np.arange(40) % 2, "NaN"),
-        (np.ones((40, 3)), np.arange(40) % 2 - 1, "labels 'y' must be"),
+        (np.ones((40, 3)), np.arange(40) % 2 * 2, "class 1 of 3 has none"),
         (np.ones((40, 3)), np.arange(39) % 2, "same number of examples"),
     ],
 )

@@ -11,6 +11,7 @@ from nasmod.data.dataset import (
 from nasmod.data.factors import DeclaredFactor, Factor, Factors
 from nasmod.data.finding_factors import find_factors
 from nasmod.data.loading import dataset_settings, load_dataset
+from nasmod.data.reading import Reading
 
 __all__ = [
     "DataPath",
@@ -19,6 +20,7 @@ __all__ = [
     "DeclaredFactor",
     "Factor",
     "Factors",
+    "Reading",
     "Split",
     "Task",
     "assemble",

@@ -18,7 +18,9 @@ from nasmod.data.checks import (
 )
 from nasmod.data.dataset import Array, Dataset, DataSettings, Split, Task
 from nasmod.data.fingerprint import chunks, fingerprint
+from nasmod.data.reading import Reading
 from nasmod.data.splits import sample, split_indices
+from nasmod.data.table import TableSettings
 
 CACHED_BYTES = 1 << 17  # small slices stay in the processor's cache while they are turned into float64: twice as fast
 
@@ -33,6 +35,8 @@ def assemble(
     classes: Mapping[str, int] | None = None,
     class_names: Mapping[str, tuple[str, ...]] | None = None,
     feature_names: Mapping[str, tuple[str, ...]] | None = None,
+    reading: Reading | None = None,
+    written: TableSettings | None = None,
 ) -> Dataset:
     """A data set of the examples in `pool`, from which the splits that are not given are drawn.
 
@@ -70,6 +74,8 @@ def assemble(
         target_normalisation=target_normalisation,
         class_names=dict(class_names or {}),
         feature_names=dict(feature_names or {}),
+        reading=reading,
+        written=written,
     )
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from nasmod.data.factors import Factors
+from nasmod.data.reading import Reading
+from nasmod.data.table import TableSettings
 from nasmod.errors import UnknownNameError
 from nasmod.registry import Code
 
@@ -64,6 +66,8 @@ class Dataset:
     target_normalisation: Normalisation = field(default_factory=dict)
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     feature_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reading: Reading | None = None  # what was read of a person's file, in words
+    written: TableSettings | None = None  # how its table is written: others to be predicted are read likewise
     stored_factors: Factors | None = None  # those of a study; without them they are found in the data
 
     @cached_property

@@ -19,6 +19,10 @@ from nasmod.data.arrays import ArraySettings, dataset_of
 from nasmod.data.dataset import Array, DataPath, Dataset
 from nasmod.errors import DataError
 
+OBJECTS = (
+    "holds Python objects, such as images of unequal size, which are never loaded: bring them to one size and save "
+    "them as one array of numbers"
+)
 LOCAL_HEADER = 30  # bytes of a zip member's local header before its name
 
 
@@ -71,7 +75,7 @@ def _member(path: Path, archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> Arra
         shape, fortran_order, dtype = read_header(stream)
         header = stream.tell()
     if dtype.hasobject:
-        raise ValueError(f"'{item.filename}' holds Python objects, which are never loaded")
+        raise ValueError(f"'{item.filename}' {OBJECTS}")
     with path.open("rb") as file:  # the local header may be longer than the directory's: read where the data start
         file.seek(item.header_offset)
         local = file.read(LOCAL_HEADER)
@@ -83,4 +87,6 @@ def _member(path: Path, archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> Arra
 
 
 def _reason(error: Exception) -> str:
+    if "Object arrays" in str(error):
+        return f"it {OBJECTS}"
     return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

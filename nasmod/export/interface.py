@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nasmod.data import Dataset
 from nasmod.data.dataset import Task
+from nasmod.data.table import TableSettings
 from nasmod.networks import Plan
 
 
@@ -41,6 +42,7 @@ class Interface(_Plain):
     task: Task
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
+    table: TableSettings | None = None  # how the table was written that the network was trained on
 
 
 def interface(plan: Plan, dataset: Dataset) -> Interface:
@@ -60,4 +62,4 @@ def interface(plan: Plan, dataset: Dataset) -> Interface:
                 std=None if std is None else tuple(map(float, std)),
             )
         )
-    return Interface(task=dataset.task, inputs=tuple(inputs), outputs=tuple(outputs))
+    return Interface(task=dataset.task, inputs=tuple(inputs), outputs=tuple(outputs), table=dataset.written)

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from scipy.special import softmax
 
 from nasmod.data.arrays import laid_out
-from nasmod.data.csv import read_table
 from nasmod.data.dataset import Array
 from nasmod.data.idx import read_idx
 from nasmod.data.npz import read_arrays
+from nasmod.data.table import TableSettings, read_table
 from nasmod.errors import DataError, ExportError, TopologyError, unknown
 from nasmod.export.interface import Input, Interface, Output
 from nasmod.topology import Topology
@@ -28,12 +28,12 @@ BATCH = 256
 INTERFACE = "interface.json"
 
 
-def predict(directory: Path | str, file: Path | str, *, separator: str = ",") -> pandas.DataFrame:
+def predict(directory: Path | str, file: Path | str, *, separator: str | None = None) -> pandas.DataFrame:
     """A row for each example of a CSV table, an ``.npz`` file, a folder of ``.npy`` files or an idx file of images.
 
     Of a classification the likeliest class of each output and its probability, of a regression the values in the
-    data's own units. Raises `ExportError` for a directory that holds no export, `DataError` for examples that do not
-    fit.
+    data's own units. A table is read as the one that the model was trained on; its `separator` is recognised where it
+    is not given. Raises `ExportError` for a directory that holds no export, `DataError` for examples that do not fit.
     """
     import pandas
 
@@ -75,9 +75,10 @@ def _network(directory: Path, found: Interface) -> Network:
     return network.eval()
 
 
-def _examples(file: Path, found: Interface, separator: str) -> dict[str, Array]:
+def _examples(file: Path, found: Interface, separator: str | None) -> dict[str, Array]:
     if file.suffix in (".csv", ".tsv", ".txt"):
-        return {one.name: _of_table(file, one, separator) for one in found.inputs}
+        how = (found.table or TableSettings()).model_copy(update={"separator": separator})
+        return {one.name: _of_table(file, one, how) for one in found.inputs}
     if file.is_dir() or file.suffix in (".npz", ".npy"):
         arrays = read_arrays(file)
     elif "ubyte" in file.name:
@@ -110,14 +111,14 @@ def _of_arrays(arrays: Mapping[str, Array], inputs: tuple[Input, ...], file: Pat
     return found
 
 
-def _of_table(file: Path, one: Input, separator: str) -> Array:
+def _of_table(file: Path, one: Input, how: TableSettings) -> Array:
     import pandas
 
     if one.features is None:
         raise DataError(
             f"The input '{one.name}' of this model is no table; give an .npz file with an array of that name."
         )
-    table = read_table(file, separator)
+    table = read_table(file, how)
     columns = []
     known: dict[str, list[str]] = {}  # of each column of categories
     for feature in one.features:

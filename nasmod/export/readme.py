@@ -197,7 +197,7 @@ def _listed(names: tuple[str, ...] | None) -> str:
     if not names:
         return ""
     shown = names if len(names) <= 100 else (*names[:100], "…")
-    return ": " + ", ".join(str(name).replace("|", "\\|") for name in shown)
+    return ": " + ", ".join(_cell(str(name)) for name in shown)
 
 
 def _plain(values: Any) -> str:

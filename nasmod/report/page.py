@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from nasmod.data.factors import Factors
+from nasmod.data import Factors, Reading
 from nasmod.errors import StudyError
 from nasmod.measures.objective import Objective
 from nasmod.report.figures import (
@@ -49,6 +49,7 @@ class Reported:
     overview: Overview
     records: Sequence[Record]
     factors: Factors | None
+    reading: Reading | None
     storage: str
     versions: Mapping[str, str]
 
@@ -187,6 +188,8 @@ def _facts(reported: Reported) -> list[tuple[str, str]]:
         facts.append((f"rung at epoch {rung.epoch}", said))
     if factors := " ".join(line.strip() for line in factors_lines(reported.factors)):
         facts.append(("factors", factors))
+    if reported.reading is not None:
+        facts.append(("data", " ".join(line.strip() for line in reported.reading.lines())))
     return [*facts, ("database", reported.storage)]
 
 

@@ -97,10 +97,12 @@ class ProgressView:
         return f"{status.name}: {news}; {seconds(progress.seconds)}"
 
     def _opening(self, progress: Progress) -> Iterator[str]:
-        """Said once: what the weights of the score are worth in this study, and what it does not search."""
+        """Said once: what was read of the data, what the score's weights are worth, and what is not searched."""
         if self._opened:
             return
         self._opened = True
+        if progress.reading is not None:
+            yield from progress.reading.lines()
         if self.objective.mode == "combined":  # in mode `pareto` there is no score
             yield weights_line(self.objective, progress.chance)
         for name in progress.not_searched:

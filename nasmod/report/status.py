@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from nasmod.data.factors import Factors
+from nasmod.data import Factors, Reading
 from nasmod.report.figures import seconds
 from nasmod.report.roles import factors_lines
 from nasmod.study.overview import Overview, silent
@@ -29,7 +29,9 @@ def state_in_words(status: Status) -> str:
     return f"{STATES[status.state]}{f', {status.reason}' if status.reason else ''}"
 
 
-def status_lines(found: Overview, storage: str, factors: Factors | None = None) -> Iterator[str]:
+def status_lines(
+    found: Overview, storage: str, factors: Factors | None = None, reading: Reading | None = None
+) -> Iterator[str]:
     """The counts, the pace, and the processes at work: by machine, with what each trains and its last sign of life."""
     status = found.status
     yield f"{status.name}: {state_in_words(status)}"
@@ -47,6 +49,8 @@ def status_lines(found: Overview, storage: str, factors: Factors | None = None) 
             f"over the {rung.finished} that finished"
         )
     yield from factors_lines(factors)
+    if reading is not None:
+        yield from reading.lines()
     if found.at_work:
         yield from _processes(found)
     elif status.state != "ended":
@@ -56,11 +60,12 @@ def status_lines(found: Overview, storage: str, factors: Factors | None = None) 
         yield f"{held} by no process at work; whoever searches takes back what stays so for a lease."
 
 
-def status_row(found: Overview, factors: Factors | None = None) -> dict[str, Any]:
+def status_row(found: Overview, factors: Factors | None = None, reading: Reading | None = None) -> dict[str, Any]:
     """What ``status --json`` tells: the counts, the factors, and everything of the processes."""
     return {
         **found.status.to_json(),
         "factors": None if factors is None else factors.to_json(),
+        "reading": None if reading is None else reading.to_json(),
         "candidates_per_hour": found.candidates_per_hour,
         "seconds_left": found.seconds_left,
         "rungs": [vars(rung) for rung in found.rungs],

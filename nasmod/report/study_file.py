@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
 import random
 import re
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nasmod import registry
-from nasmod.data import Dataset, load_dataset
+from nasmod.data import Dataset, Reading, load_dataset
 from nasmod.data.arrays import TARGET
 from nasmod.data.npz import read_arrays
+from nasmod.data.table import TableSettings, read_table
 from nasmod.errors import DataError, StudyError
 from nasmod.report.figures import with_prefix
 from nasmod.search.context import Context, bring_to_life
@@ -28,16 +29,19 @@ TOPOLOGY_SHARE = 0.75  # of them fit into the FLOPs budget
 TRAINING = [(2_000, 24, 32), (20_000, 16, 64), (100_000, 8, 128), (math.inf, 4, 256)]
 
 
-def write_study_file(path: Path, data: str, target: str | None = None) -> Path:
-    """Look at the data and write `path`, a study file that can be started as it is.
+def write_study_file(
+    path: Path, data: str, target: str | None = None, settings: Mapping[str, Any] | None = None
+) -> tuple[Path, Reading | None]:
+    """Look at the data and write `path`, a study file that can be started as it is; also what was read of the data.
 
-    Raises `StudyError` when there is a file already, `DataError` when the data cannot be used.
+    `settings` of the data set are added to those that are found. Raises `StudyError` when there is a file already,
+    `DataError` when the data cannot be used.
     """
     if path.suffix != ".toml" or not re.match(NAME_PATTERN, path.stem):
         raise StudyError(f"A study file is called NAME.toml, NAME of letters, digits, '.', '_' and '-', not '{path}'.")
     if path.exists():
         raise StudyError(f"'{path}' is there already; choose another name, or remove it.")
-    settings = data_settings(data, target)
+    settings = data_settings(data, target, settings)
     dataset = load_dataset(settings)
     space = space_for(dataset)
     _, epochs, batch_size = next(row for row in TRAINING if len(dataset.train) < row[0])
@@ -47,6 +51,7 @@ def write_study_file(path: Path, data: str, target: str | None = None) -> Path:
     text = TEMPLATE.format(
         name=path.stem,
         told=_described(dataset),
+        reading="".join(f"# {line}\n" for line in dataset.reading.lines()) if dataset.reading is not None else "",
         space=space,
         spaces=", ".join(registry.packaged("search_spaces")),
         data="\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()),
@@ -63,25 +68,26 @@ def write_study_file(path: Path, data: str, target: str | None = None) -> Path:
             file.write(text)
     except OSError as error:
         raise StudyError(f"'{path}' cannot be written: {error.strerror}.") from error
-    return path
+    return path, dataset.reading
 
 
-def data_settings(data: str, target: str | None = None) -> dict[str, Any]:
-    """The ``[data]`` table for a file, a folder, or the name of a data set that needs no settings."""
+def data_settings(data: str, target: str | None = None, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The ``[data]`` table for a file, a folder, or the name of a data set; settings that are `given` come last."""
+    more = dict(given or {})
     path = Path(data).expanduser()
     if not path.exists() and data in registry.names("dataset"):
-        return {"name": data}
+        return {"name": data, **more}
     if not path.exists():
         raise DataError(f"There is no file or folder '{data}'.")
     absolute = str(path.resolve())
-    if path.suffix == ".csv":
-        return {"name": "csv", "path": absolute, "target": target or _last_column(path)}
+    if path.suffix in (".csv", ".tsv"):
+        return {"name": "csv", "path": absolute, "target": target or _last_column(path, more), **more}
     if target is not None:
         raise DataError(f"A target column can only be named for a .csv file, not for '{data}'.")
     if path.suffix == ".npz" or (path.is_dir() and any(path.glob("*.npy"))):
-        return {"name": "npz", "path": absolute, "task": _task_of_arrays(path)}
+        return {"name": "npz", "path": absolute, "task": _task_of_arrays(path), **more}
     if path.is_dir():
-        return {"name": "idx", "path": absolute}
+        return {"name": "idx", "path": absolute, **more}
     raise DataError(f"'{data}' is no .npz or .csv file and no folder of idx or .npy files; see `nasmod list datasets`.")
 
 
@@ -106,15 +112,12 @@ def flops_budget(dataset: Dataset, data: dict[str, Any], space: str) -> int:
     return math.ceil(share / step) * step
 
 
-def _last_column(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header = next(csv.reader(file, skipinitialspace=True), [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"File '{path}' is no CSV table: {error}.") from error
-    if len(header) < 2:
-        raise DataError(f"File '{path}' needs a header line with at least two columns; got {header}.")
-    return header[-1]
+def _last_column(path: Path, given: Mapping[str, Any]) -> str:
+    known = {name: value for name, value in given.items() if name in TableSettings.model_fields}
+    columns = list(map(str, read_table(path, TableSettings(**known)).columns))
+    if len(columns) < 2:
+        raise DataError(f"File '{path}' needs at least two columns; got {columns}.")
+    return columns[-1]
 
 
 def _task_of_arrays(path: Path) -> str:
@@ -141,7 +144,8 @@ def _described(dataset: Dataset) -> str:
 
 TEMPLATE = """\
 # {told}.
-# Start it with `nasmod start {name}.toml`; every key can be changed before the first start, `trials` and `hours` later.
+{reading}# Start it with `nasmod start {name}.toml`; every key can be changed before the first start, `trials` and
+# `hours` later.
 name = "{name}"
 trials = 100 # budget: how many candidates are trained, over all workers and machines
 # hours = 2.0 # end the search after so many hours

@@ -7,6 +7,7 @@ candidate once.
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import math
@@ -164,7 +165,7 @@ def check(study: Study) -> None:
         if getattr(study.logging, name) is not None:
             try:
                 with _quiet():
-                    __import__(package)
+                    importlib.import_module(package)
             except ImportError as error:
                 raise StudyError(f"logging.{name} needs {package}: pip install 'nasmod[{name}]'.") from error
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from nasmod.data import Reading
 from nasmod.errors import StudyError, unknown
 from nasmod.search import places
 from nasmod.search.asking import Asked
@@ -39,6 +40,7 @@ class Progress:
     workers: int
     seconds: float  # since this process joined
     chance: float = 0.0  # what a constant answer gets
+    reading: Reading | None = None  # what was read of a person's file
     not_searched: Sequence[str] = ()  # training settings of the space that change nothing on the study's data
 
 
@@ -80,8 +82,9 @@ def run(
                 if on_progress is not None and time.monotonic() - told >= PROGRESS_SECONDS:
                     told = time.monotonic()
                     since, records = told - began, controller.reader.read()
-                    chance, not_searched = context.dataset.chance, context.not_searched
-                    on_progress(Progress(status, records, place.count, since, chance, not_searched))
+                    dataset, not_searched = context.dataset, context.not_searched
+                    about = dataset.chance, dataset.reading, not_searched
+                    on_progress(Progress(status, records, place.count, since, *about))
                 if controller.holds_lease and time.monotonic() - logged >= LOGGING_SECONDS:
                     logged = time.monotonic()
                     logbook.tell(controller.reader.read())

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, func, insert, select, update
 
 from nasmod import registry
-from nasmod.data import Factors
+from nasmod.data import Factors, Reading
 from nasmod.errors import DataError, StorageError, StudyError, unknown
 from nasmod.measures import definition_of
 from nasmod.study import projection
@@ -40,6 +40,7 @@ class StoredStudy:
     artifacts: str | None = None  # where its files are kept, None: in the database
     workers_per_device: int = 0
     factors: Factors | None = None  # None: of a study that was stored before there were any
+    reading: Reading | None = None  # None: of data that come with nasmod, or of an older study
     definitions: Mapping[str, int] = field(default_factory=dict)  # of its measures
 
     @property
@@ -83,11 +84,12 @@ def create_or_join(
     fingerprint: str,
     versions: Mapping[str, str],
     factors: Factors | None = None,
+    reading: Reading | None = None,
 ) -> StoredStudy:
     """File a new study, or join the one of this name if its definition is the same.
 
-    `factors` are those of its data; a study that is joined keeps its own. Raises `StudyError`
-    with the difference when it is not, `StorageError` when the name is a foreign Optuna study's.
+    `factors` are those of its data, `reading` what was read of its file; a study that is joined keeps its own. Raises
+    `StudyError` with the difference when it is not, `StorageError` when the name is a foreign Optuna study's.
     """
 
     def work(connection: Connection) -> bool:
@@ -114,6 +116,7 @@ def create_or_join(
                 state="searching",
                 versions=json.dumps(dict(versions)),
                 factors=None if factors is None else json.dumps(factors.to_json()),
+                reading=None if reading is None else json.dumps(reading.to_json()),
                 measures=json.dumps({name: definition_of(name) for name in study.measures}),
             )
         )
@@ -156,6 +159,7 @@ def open_study(database: Database, name: str, *, only_to_look: bool = False) -> 
         table |= {"workers_per_device": row.workers_per_device, "artifacts": row.artifacts}
         made_with = dict(json.loads(row.versions))
         factors = None if row.factors is None else Factors.from_json(json.loads(row.factors))
+        reading = None if row.reading is None else Reading.from_json(json.loads(row.reading))
         definitions = {str(key): int(number) for key, number in json.loads(row.measures or "{}").items()}
     except DAMAGED as error:
         raise StudyError(f"The stored definition of {where} is damaged: {error}.") from error
@@ -171,6 +175,7 @@ def open_study(database: Database, name: str, *, only_to_look: bool = False) -> 
         artifacts=row.artifacts,
         workers_per_device=row.workers_per_device,
         factors=factors,
+        reading=reading,
         definitions=definitions,
     )
     if only_to_look:

@@ -25,7 +25,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 metadata = MetaData()
 
@@ -55,6 +55,7 @@ studies = Table(
     Column("artifacts", Text),  # a folder or s3://bucket/prefix where files are kept; None: in this database
     Column("workers_per_device", Integer, nullable=False, server_default="1"),
     Column("factors", Text),  # JSON: Factors, found or declared at the start
+    Column("reading", Text),  # JSON: Reading, what was read of a person's file at the start
     Column("measures", Text),  # JSON: which definition of each measure its candidates are measured by; None: the first
 )
 
@@ -171,5 +172,10 @@ def _to_3(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE nasmod_studies ADD COLUMN measures TEXT"))
 
 
-upgrades: dict[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3}
+def _to_4(connection: Connection) -> None:
+    """What was read of a person's file."""
+    connection.execute(text("ALTER TABLE nasmod_studies ADD COLUMN reading TEXT"))
+
+
+upgrades: dict[int, Callable[[Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4}
 """From version n to n + 1. tests/study/databases holds a file of every older version."""

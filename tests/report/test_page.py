@@ -32,7 +32,9 @@ def study(small_study: Path) -> SearchStudy:
 @pytest.fixture(scope="module")
 def reported(study: SearchStudy) -> Reported:
     stored = study.stored
-    return Reported(study.study, study.overview(), study.records(), stored.factors, study.storage, stored.versions)
+    return Reported(
+        study.study, study.overview(), study.records(), stored.factors, None, study.storage, stored.versions
+    )
 
 
 def data_of(page: str) -> dict:

@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nasmod.api import SearchStudy, compare, load, new, resume, start, try_topology
+    from nasmod.api import SearchStudy, compare, load, new, predict, resume, start, try_topology
     from nasmod.errors import NasmodError
     from nasmod.measures.objective import Objective
     from nasmod.registry import register
@@ -32,6 +32,7 @@ _HOMES = {
     "compare": "nasmod.api",
     "load": "nasmod.api",
     "new": "nasmod.api",
+    "predict": "nasmod.api",
     "register": "nasmod.registry",
     "resume": "nasmod.api",
     "start": "nasmod.api",
@@ -48,6 +49,7 @@ __all__ = [
     "compare",
     "load",
     "new",
+    "predict",
     "register",
     "resume",
     "start",

@@ -290,6 +290,7 @@ def _register_built_ins() -> None:
         ("dataset", "idx", "data.idx", "load", "IdxSettings"),
         ("dataset", "npz", "data.npz", "load", "NpzSettings"),
         ("dataset", "csv", "data.csv", "load", "CsvSettings"),
+        ("dataset", "folder", "data.folder", "load", "FolderSettings"),
         ("dataset", "python", "data.python", "load", "PythonSettings"),
         ("measure", "accuracy", "measures.accuracy", "Accuracy", "AccuracySettings"),
         ("measure", "cost", "measures.cost", "Cost", "CostSettings"),

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from nasmod.data.assemble import assemble
 from nasmod.data.dataset import Array, DataPath, Dataset, DataSettings, Split
+from nasmod.data.folder import holds_pictures
 from nasmod.errors import DataError
 
 FILE_NAME = re.compile(r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<what>images|labels)[-.]idx\d-ubyte(\.gz)?")
@@ -57,6 +58,8 @@ def find_files(folder: Path, prefix: str | None = None) -> dict[Part, dict[str, 
             if what not in files.get(needed, {}):
                 part_name = "train" if needed == "train" else "t10k"
                 wanted = f"{prefix or ''}{part_name}-{what}-idx{3 if what == 'images' else 1}-ubyte"
+                if holds_pictures(folder):
+                    raise DataError(f"Folder '{folder}' holds pictures: set name = \"folder\" in [data].")
                 raise DataError(f"Folder '{folder}' has no file '{wanted}', gzipped or not.")
     return files
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from scipy.special import softmax
 
 from nasmod.data.arrays import laid_out
 from nasmod.data.dataset import Array
+from nasmod.data.folder import PICTURES, read_picture
 from nasmod.data.idx import read_idx
 from nasmod.data.npz import read_arrays
 from nasmod.data.table import TableSettings, read_table
@@ -79,15 +80,20 @@ def _examples(file: Path, found: Interface, separator: str | None) -> dict[str, 
     if file.suffix in (".csv", ".tsv", ".txt"):
         how = (found.table or TableSettings()).model_copy(update={"separator": separator})
         return {one.name: _of_table(file, one, how) for one in found.inputs}
+    if file.is_dir() and (pictures := sorted(one for one in file.iterdir() if one.suffix.lower() in PICTURES)):
+        return {one.name: _of_pictures(pictures, one) for one in found.inputs}
     if file.is_dir() or file.suffix in (".npz", ".npy"):
         arrays = read_arrays(file)
     elif "ubyte" in file.name:
         if not file.is_file():
             raise DataError(f"There is no file '{file}'.")
         arrays = {found.inputs[0].name: read_idx(file)}
+    elif file.suffix.lower() in PICTURES:
+        return {one.name: _of_pictures([file], one) for one in found.inputs}
     else:
         raise DataError(
-            f"'{file}' must be a .csv table, an .npz file, a folder of .npy files or an idx file of images."
+            f"'{file}' must be a .csv table, an .npz file, a folder of .npy files or of pictures, a picture, or an idx "
+            "file of images."
         )
     return _of_arrays(arrays, found.inputs, file)
 
@@ -109,6 +115,20 @@ def _of_arrays(arrays: Mapping[str, Array], inputs: tuple[Input, ...], file: Pat
     if len(lengths := {len(array) for array in found.values()}) > 1:
         raise DataError(f"'{file}': the inputs must have equally many examples, not {sorted(lengths)}.")
     return found
+
+
+def _of_pictures(files: Sequence[Path], one: Input) -> Array:
+    """Pictures as the input of a model, in the order of their names."""
+    if len(one.shape) != 3 or one.shape[0] not in (1, 3):
+        raise DataError(
+            f"The input '{one.name}' of this model is no picture; give an .npz file with an array of that name."
+        )
+    made = [read_picture(file, "grey" if one.shape[0] == 1 else "rgb") for file in files]
+    for file, picture in zip(files, made, strict=True):
+        if picture.shape != one.shape:
+            sizes = [f"{height} by {width}" for _, height, width in (picture.shape, one.shape)]
+            raise DataError(f"'{file}' has {sizes[0]} pixels, the model reads {sizes[1]}: resize it.")
+    return np.stack(made)
 
 
 def _of_table(file: Path, one: Input, how: TableSettings) -> Array:

@@ -15,6 +15,7 @@ from typing import Any
 from nasmod import registry
 from nasmod.data import Dataset, Reading, load_dataset
 from nasmod.data.arrays import TARGET
+from nasmod.data.folder import holds_pictures
 from nasmod.data.npz import read_arrays
 from nasmod.data.table import TableSettings, read_table
 from nasmod.errors import DataError, StudyError
@@ -87,8 +88,11 @@ def data_settings(data: str, target: str | None = None, given: Mapping[str, Any]
     if path.suffix == ".npz" or (path.is_dir() and any(path.glob("*.npy"))):
         return {"name": "npz", "path": absolute, "task": _task_of_arrays(path), **more}
     if path.is_dir():
-        return {"name": "idx", "path": absolute, **more}
-    raise DataError(f"'{data}' is no .npz or .csv file and no folder of idx or .npy files; see `nasmod list datasets`.")
+        return {"name": "folder" if holds_pictures(path) else "idx", "path": absolute, **more}
+    raise DataError(
+        f"'{data}' is no .npz or .csv file and no folder of idx or .npy files or of pictures; see "
+        "`nasmod list datasets`."
+    )
 
 
 def space_for(dataset: Dataset) -> str:

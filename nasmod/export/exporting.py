@@ -112,7 +112,7 @@ def export(
             (files / "interface.json").write_text(described + "\n", encoding="utf-8")
             exported = _prove(files, Path(aside), directory, plan, dataset, trained, onnx)
             stored = measures or {}, standard_errors or {}, roles or {}
-            facts = Facts(title, recipe, *stored, exported.differences, exported.scores)
+            facts = Facts(title, recipe, *stored, exported.differences, exported.scores, trained.outputs)
             (files / "README.md").write_text(readme(plan, dataset, facts), encoding="utf-8")
             _into_place(files, directory, exported.files)
     except OSError as error:

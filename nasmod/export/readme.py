@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nasmod.data import Dataset
+from nasmod.export.card import card
 from nasmod.export.fresh_process import ONNX, OPSET, SOURCE
+from nasmod.measures.measure import Arrays
 from nasmod.measures.roles import Roles
 from nasmod.modules import Noted, check_params, has_source, kind
 from nasmod.networks import Plan
@@ -25,6 +27,7 @@ class Facts:
     roles: Roles
     differences: Mapping[str, float]
     scores: Mapping[str, float]
+    outputs: Arrays  # what the network says of the test split
 
 
 _SOURCE = """From its source (`pip install torch safetensors`):
@@ -52,6 +55,7 @@ def readme(plan: Plan, dataset: Dataset, facts: Facts) -> str:
     parts = [
         f"# {facts.title.rstrip('.')}",
         _loading(plan, facts),
+        card(dataset, facts.outputs),
         _interface(plan, dataset),
         _modules(plan),
         *([_roles(facts.roles)] if facts.roles else []),
@@ -83,12 +87,30 @@ model = torch.export.load("model.pt2").module()
 {results} = model({floats})
 ```
 {onnx if ONNX in facts.differences else ""}
+On a GPU, or on another device:
+
+```python
+{_on_devices(facts, source)}
+```
+
 The topology alone, to go on with in nasmod:
 
 ```python
 from nasmod.topology import Topology
 topology = Topology.from_json(open("topology.json").read())
 ```"""
+
+
+def _on_devices(facts: Facts, source: bool) -> str:
+    lines = ['model = load("weights.safetensors").to("cuda")'] if source else []
+    lines += [
+        "from torch.export.passes import move_to_device_pass",
+        'program = move_to_device_pass(torch.export.load("model.pt2"), "cuda")  # it is made for the CPU',
+        "model = program.module()",
+    ]
+    if ONNX in facts.differences:
+        lines.append('session = onnxruntime.InferenceSession("model.onnx", providers=["CUDAExecutionProvider"])')
+    return "\n".join(lines)
 
 
 def _notes(plan: Plan) -> str:

@@ -217,7 +217,7 @@ def test_several_inputs_and_a_users_kind_export_into_an_empty_directory(tmp_path
         "y, z = model(torch.zeros(1, 4), torch.zeros(1, 2, 5))\nprint(tuple(y.shape))"
     )
     assert _run(code, tmp_path) == "(1, 2)"
-    (snippet,) = [snippet for snippet in _python_snippets(text) if "onnxruntime" in snippet]
+    (snippet,) = [snippet for snippet in _python_snippets(text) if "import onnxruntime" in snippet]
     shown = "print([one.shape for one in outputs])"
     code = f"import torch\ntable, series = torch.zeros(7, 4), torch.zeros(7, 2, 5)\n{snippet}\n{shown}"
     assert _run(code, tmp_path) == "[(7, 2), (7, 2)]"

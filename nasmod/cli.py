@@ -7,7 +7,9 @@ import json
 import os
 import re
 import sys
+import time
 import tomllib
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from rich.console import Console
+    from rich.table import Table
 
     from nasmod.api import SearchStudy
     from nasmod.measures.retraining import Retrained
@@ -33,6 +36,7 @@ FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130
 # in a URL: its user and password, and the value of an option such as sslpassword
 PASSWORD = re.compile(r"(?<=://)[^/\s]*:[^/\s]*(?=@)|(?<=password=)[^&\s]+", re.IGNORECASE)
 PLAIN_COLUMNS = 120  # of tables where the output is no terminal
+SECONDS_BETWEEN_LOOKS = 2.0
 COLUMNS_WITH_WORTH = 90  # a narrower terminal has no room for what candidates are worth
 
 # click's error of a wrong command line, wherever this version of typer keeps its click
@@ -319,12 +323,18 @@ def top(
     name: Name,
     storage: Storage = None,
     number: Annotated[int | None, typer.Option("-n", min=1, help="How many.  [default: 10; with --json all]")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it anew every few seconds, until it ends or Ctrl-C.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the best candidates by score, the front, and the references beside them."""
     from nasmod.report import top_rows, with_front
 
     study = _load(name, storage)
+    if watch:
+        _watch_top(study, number or 10)
+        return
     front = study.front()
     if as_json:
         _print_json(top_rows(with_front(study.top(number), front), front, study.worth()))
@@ -728,13 +738,40 @@ def _try(study: str, files: list[Path], seeds: int, as_json: bool) -> bool:
 
 
 def _print_top(study: SearchStudy, number: int) -> None:
+    console = _console()
+    for shown in _top_parts(study, number, console):
+        console.print(shown)
+
+
+def _top_parts(study: SearchStudy, number: int, console: Console) -> list[Table | str]:
     from nasmod.report.tables import top_view
 
-    console = _console()
     best, front, finished = study.top(number), study.front(), study.status().finished
     worth = study.worth() if console.width >= COLUMNS_WITH_WORTH else {}
-    for shown in top_view(best, front, study.references(), study.study.objective, finished, worth):
-        console.print(shown)
+    return list(top_view(best, front, study.references(), study.study.objective, finished, worth))
+
+
+def _watch_top(study: SearchStudy, number: int) -> None:
+    """The best, what runs, and the front, on a terminal, until the study has ended or Ctrl-C."""
+    from rich.console import Group
+    from rich.live import Live
+
+    from nasmod.report.progress import running_lines
+    from nasmod.report.small_front import draw_front
+
+    if not sys.stdout.isatty():
+        raise NasmodError("--watch needs a terminal; without one, nasmod top says it once.")
+    console = _console()
+    with Live(console=console, auto_refresh=False) as live, suppress(KeyboardInterrupt):
+        while True:
+            status, records = study.status(), study.records()
+            front = study.front()
+            said = f"{status.trained} of {status.budget} trained, {status.running} running, {status.state}"
+            parts = [said, *running_lines(records), *_top_parts(study, number, console)]
+            live.update(Group(*parts, draw_front(study.top(None), front, study.study.objective)), refresh=True)
+            if status.state == "ended":
+                return
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def _load(name: str, storage: str | None, allow_plugins: bool = False) -> SearchStudy:

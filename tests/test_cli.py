@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,6 +173,28 @@ def test_top(looking: Run) -> None:
         assert "accuracy" in row["standard_errors"]
     assert any(row["on_front"] for row in rows)
     assert "monolith" in looking("top", "small").out
+
+
+def test_watching_needs_a_terminal(looking: Run) -> None:
+    check_is_one_line(looking("top", "small", "--watch"), "--watch needs a terminal")
+
+
+@pytest.mark.slow
+def test_a_terminal_watches_until_the_study_has_ended(small_study: Path, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    shutil.copy(small_study / "runs" / "small.db", tmp_path / "small.db")
+    command = [sys.executable, "-m", "nasmod.cli", "top", "small", "--watch", "--storage", str(tmp_path / "small.db")]
+    mine, theirs = pty.openpty()
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # of a terminal that is closed at the other end
+            while part := os.read(mine, 4096):
+                shown += part
+        assert process.wait(120) == 0
+    os.close(mine)
+    assert b"5 of 6 trained" in shown
+    assert "★".encode() in shown
 
 
 def test_top_with_a_number_keeps_the_front(looking: Run) -> None:

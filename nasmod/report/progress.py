@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,11 @@ from rich.text import Text
 
 from nasmod.measures.objective import Objective
 from nasmod.report.figures import main_measure, measure, seconds
+from nasmod.report.small_front import draw_front
 from nasmod.report.tables import modules_of, score_of
+from nasmod.study import Status
 from nasmod.study import records as reading
+from nasmod.study.overview import seconds_left
 from nasmod.study.record import Record
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_FRAMES = 0.4
 SECONDS_BETWEEN_LINES = 10.0
+RUNNING_SHOWN = 8
 
 
 def weights_line(objective: Objective, chance: float) -> str:
@@ -39,12 +43,29 @@ def weights_line(objective: Objective, chance: float) -> str:
     )
 
 
+def running_lines(records: Sequence[Record]) -> Iterator[str]:
+    """What is trained at the moment, a line each, of many some: its epochs and its modules."""
+    running = [record for record in records if record.state == "running"]
+    for record in running[:RUNNING_SHOWN]:
+        name = f"{record.label} again" if record.role == "repeat" else record.label
+        yield f"  {name}: epoch {len(record.curve) + 1}, {modules_of(record.proposal.topology)}"
+    if len(running) > RUNNING_SHOWN:
+        yield f"  and {len(running) - RUNNING_SHOWN} more"
+
+
+def _left(status: Status) -> str:
+    pace = status.trained / status.seconds if status.trained and status.seconds else None
+    left = seconds_left(status, pace)
+    return "" if left is None else f"about {seconds(left)} left"
+
+
 class ProgressView:
     """What a person sees of a `Progress`. It keeps the last best and front: they change only when a training ends."""
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
         self._judged: tuple[int, Record | None, int] = (-1, None, 0)
+        self._front_drawn = ""
         self._last_line: tuple[float, str] = (-SECONDS_BETWEEN_LINES, "")
         self._opened = False
 
@@ -74,7 +95,7 @@ class ProgressView:
             yield draw
 
     def live(self, progress: Progress) -> RenderableType:
-        """Bar and three lines, for a terminal."""
+        """Bar with the time left, counts, the best so far, what runs, and a small front, for a terminal."""
         status = progress.status
         head = Table.grid(padding=(0, 1))
         head.add_row(
@@ -82,8 +103,13 @@ class ProgressView:
             ProgressBar(total=status.budget, completed=status.trained, width=40),
             f"{status.trained}/{status.budget} trained",
             Text(seconds(progress.seconds), "dim"),
+            Text(_left(status), "dim"),
         )
-        return Group(head, Text(self._counts(progress), "dim"), Text(self._best(progress.records)))
+        parts: list[RenderableType] = [head, Text(self._counts(progress), "dim"), Text(self._best(progress.records))]
+        parts += [Text(line, "dim") for line in running_lines(progress.records)]
+        if self._front_drawn:
+            parts.append(Text(self._front_drawn))
+        return Group(*parts)
 
     def line(self, progress: Progress) -> str | None:
         """One plain line, or None when the last was less than `SECONDS_BETWEEN_LINES` ago or nothing is new."""
@@ -139,4 +165,5 @@ class ProgressView:
             rows = reading.ranked(records, self.objective)
             front = reading.front(records, self.objective)
             self._judged = (finished, rows[0] if rows else None, len(front))
+            self._front_drawn = draw_front(rows, front, self.objective)
         return self._judged

@@ -15,6 +15,8 @@ import nasmod
 from nasmod.api import SearchStudy
 from nasmod.report import ProgressView, draw_curve, full_row, show, top_rows, top_table
 from nasmod.report.figures import NONE, figure, seconds
+from nasmod.report.progress import running_lines
+from nasmod.report.small_front import draw_front
 from nasmod.report.tables import gain_line
 from nasmod.search.run import Progress
 
@@ -40,6 +42,25 @@ def test_the_top_table_fits_eighty_columns_with_the_references_below(study: Sear
     assert len(shown) == 5  # four finished, and the one of them that is a simple wiring again
     assert sum("★" in line for line in shown[:4]) == len(study.front())
     assert all("±" in line for line in shown)
+
+
+def test_the_small_front_has_a_point_a_candidate_and_its_ends_at_the_axes(study: SearchStudy) -> None:
+    text = draw_front(study.top(), study.front(), study.study.objective, rows=5, columns=40)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 48
+    skills = [record.measures["skill"] for record in study.top()]
+    assert lines[0].startswith(f"{max(skills):.3f} │")
+    assert lines[4].startswith(f"{min(skills):.3f} │")
+    assert 1 <= text.count("★") <= len(study.front())
+    assert lines[-1].endswith(" FLOPs")
+    assert draw_front(study.top()[:1], study.front(), study.study.objective) == ""
+
+
+def test_what_is_trained_at_the_moment_has_a_line(study: SearchStudy) -> None:
+    record = replace(study.best, state="running", curve=study.best.curve[:1])
+    (line,) = running_lines([record, study.best])
+    assert line.startswith(f"  {record.label}: epoch 2, ")
+    assert list(running_lines([record] * 10))[-1] == "  and 2 more"
 
 
 def test_what_candidates_are_worth_has_a_column_where_it_is_known(study: SearchStudy) -> None:

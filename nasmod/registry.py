@@ -293,6 +293,7 @@ def _register_built_ins() -> None:
         ("dataset", "folder", "data.folder", "load", "FolderSettings"),
         ("dataset", "python", "data.python", "load", "PythonSettings"),
         ("measure", "accuracy", "measures.accuracy", "Accuracy", "AccuracySettings"),
+        ("measure", "scores", "measures.scores", "Scores", "ScoresSettings"),
         ("measure", "cost", "measures.cost", "Cost", "CostSettings"),
         ("measure", "latency", "measures.latency", "Latency", "LatencySettings"),
         ("measure", "wiring", "measures.wiring", "Wiring", "WiringSettings"),

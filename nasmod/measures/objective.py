@@ -14,8 +14,9 @@ CHEAPEST_SHARE_OF_BUDGET = 0.01
 
 
 def _skill_modularity_flops(given: dict[str, Any]) -> dict[str, Direction]:
-    """Three directions; the second is the measure that the objective has chosen."""
-    return {"skill": "maximize", str(given.get("modularity", "modularity")): "maximize", "flops": "minimize"}
+    """Three directions; the first two are the measures that the objective has chosen."""
+    chosen = [str(given.get(name, name)) for name in ("skill", "modularity")]
+    return {**dict.fromkeys(chosen, "maximize"), "flops": "minimize"}
 
 
 class Objective(BaseModel):
@@ -23,7 +24,8 @@ class Objective(BaseModel):
 
     In mode ``combined`` candidates are ranked by `score`; in mode ``pareto`` by domination in `directions`, which also
     define the front in both modes. Measures come in as ``{name: value}``: ``skill``, ``modularity``, ``flops`` and
-    whatever `floors` and `directions` name. Another measure may take modularity's place: `modularity` names it.
+    whatever `floors` and `directions` name. Other measures may take the places of skill (accuracy above chance) and
+    modularity: `skill` and `modularity` name them.
 
     >>> objective = Objective(flops_budget=1_000_000)
     >>> round(objective.score({"skill": 0.9, "modularity": 0.5, "flops": 100_000}), 4)
@@ -40,6 +42,7 @@ class Objective(BaseModel):
     flops_budget: int = Field(gt=0, description="most FLOPs of one forward pass of one example; above it: infeasible")
     modularity_weight: float = Field(default=0.10, ge=0, allow_inf_nan=False, description="w_m of the score")
     modularity: str = Field(default="modularity", description="the measure that is M in the score, larger is better")
+    skill: str = Field(default="skill", description="the measure that is s in the score, from 0 to 1, larger is better")
     flops_weight: float = Field(default=0.02, ge=0, allow_inf_nan=False, description="w_c of the score")
     floors: dict[str, float] = Field(
         default_factory=dict, description="least values of measures; they bind finished candidates only"
@@ -61,7 +64,7 @@ class Objective(BaseModel):
     @property
     def wanted(self) -> frozenset[str]:
         """Every measured name that the score, the floors or the directions speak of."""
-        return frozenset({"skill", self.modularity, "flops", *self.floors, *self.directions})
+        return frozenset({"skill", self.skill, self.modularity, "flops", *self.floors, *self.directions})
 
     def values(self, measures: Mapping[str, float]) -> tuple[float, ...]:
         """What an optimiser is told: the score, or in mode ``pareto`` one value a direction.
@@ -101,7 +104,7 @@ class Objective(BaseModel):
         by_skill = self._factor(measures)
         by_modularity = self._skill(measures) * self.modularity_weight / self._most()
         return math.hypot(
-            by_skill * _defined(standard_errors.get("skill")),
+            by_skill * _defined(standard_errors.get(self.skill)),
             by_modularity * _defined(standard_errors.get(self.modularity)),
         )
 
@@ -142,7 +145,7 @@ class Objective(BaseModel):
         return self.violation(measures, finished=finished) is None
 
     def _skill(self, measures: Mapping[str, float]) -> float:
-        return _clip(_defined(measures.get("skill")))
+        return _clip(_defined(measures.get(self.skill)))
 
     def _factor(self, measures: Mapping[str, float]) -> float:
         modularity = _clip(_defined(measures.get(self.modularity)))

@@ -239,11 +239,11 @@ def check(table: Mapping[str, Any], where: str) -> Study:
 def _check_objective(study: Study, where: str) -> None:
     """Every name that the objective speaks of is measured."""
     measured = measured_names(list(study.measures))
-    if measured.get(study.objective.modularity) == "minimize":
-        raise StudyError(
-            f"{where}: objective: 'modularity' must name a measure of which more is better, "
-            f"not '{study.objective.modularity}'."
-        )
+    for place in ("skill", "modularity"):
+        if measured.get(named := getattr(study.objective, place)) == "minimize":
+            raise StudyError(
+                f"{where}: objective: '{place}' must name a measure of which more is better, not '{named}'."
+            )
     for name in sorted(study.objective.wanted - measured.keys()):
         raise StudyError(f"{where}: objective: {unknown('measured value', name, measured)}")
     known = ["score", *(name for name in measured if not name.startswith("test_"))]  # no search sees the test split

@@ -40,16 +40,37 @@ def predict(network: nn.Module, batches: Batches) -> dict[str, Tensor]:
 
 
 def loss_of(
-    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], task: Task, label_smoothing: float = 0.0
+    outputs: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    task: Task,
+    label_smoothing: float = 0.0,
+    class_weights: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """Mean loss of a batch, summed over the outputs: cross-entropy, or squared error of a regression."""
+    """Mean loss of a batch, summed over the outputs: cross-entropy, or squared error of a regression.
+
+    `class_weights` (C,) by output weigh the examples of each class.
+    """
+    weights = class_weights or {}
     losses = [
         F.mse_loss(outputs[name].float(), target)
         if task == "regression"
-        else F.cross_entropy(outputs[name].float(), target, label_smoothing=label_smoothing)
+        else F.cross_entropy(outputs[name].float(), target, weights.get(name), label_smoothing=label_smoothing)
         for name, target in targets.items()
     ]
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+
+def balanced_weights(labels: Mapping[str, Tensor], classes: Mapping[str, int]) -> dict[str, Tensor]:
+    """Weights (C,) by output, inverse to how many examples a class has; their mean over the examples is 1.
+
+    >>> balanced_weights({"y": torch.tensor([0, 0, 0, 1])}, {"y": 2})["y"]
+    tensor([0.6667, 2.0000])
+    """
+    found = {}
+    for name, of_output in labels.items():
+        counts = torch.bincount(of_output, minlength=classes[name]).clamp(min=1)
+        found[name] = len(of_output) / (classes[name] * counts.float())
+    return found
 
 
 def accuracy_of(outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], task: Task) -> float:

@@ -21,7 +21,7 @@ from nasmod.training.averaging import AVERAGE_OVER, averaged_network
 from nasmod.training.batches import Batch, Batches, augmented, check_augmentation
 from nasmod.training.checkpoints import load_checkpoint, save_checkpoint
 from nasmod.training.devices import autocast, device_for, keep_freed_memory
-from nasmod.training.evaluation import EVALUATION_BATCH, accuracy_of, loss_of, predict
+from nasmod.training.evaluation import EVALUATION_BATCH, accuracy_of, balanced_weights, loss_of, predict
 from nasmod.training.layout import channels_last
 from nasmod.training.optimizer import FlatAdamW
 from nasmod.training.result import Epoch, TrainingFailed, TrainResult
@@ -98,6 +98,9 @@ def _train(
     done: int = 0
     curve: list[dict[str, float]] = []
     layout = channels_last(network) if images else nullcontext()
+    weights = None
+    if settings.class_weights == "balanced" and dataset.task != "regression":
+        weights = balanced_weights(batches.targets, dataset.outputs)
     average_over = max(1.0, AVERAGE_OVER * len(batches)) if averaged_at else None
     with layout, FlatAdamW(network, settings.weight_decay, average_over) as optimizer:
         if checkpoint is not None:
@@ -114,7 +117,7 @@ def _train(
 
                 with autocast(device, settings.mixed_precision):
                     outputs, activations = _forward(network, inputs, with_activations=penalty is not None)
-                    loss = loss_of(outputs, targets, dataset.task, settings.label_smoothing)
+                    loss = loss_of(outputs, targets, dataset.task, settings.label_smoothing, weights)
                     if penalty is not None:
                         loss = loss + penalty(network, activations)
                 loss.backward()  # type: ignore[no-untyped-call]  # of torch

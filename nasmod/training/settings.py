@@ -7,7 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-WITHOUT_EFFECT = {"regression": frozenset({"label_smoothing"})}  # by task: squared errors have no labels
+WITHOUT_EFFECT = {
+    "regression": frozenset({"label_smoothing", "class_weights"})
+}  # by task: squared errors have no labels
 WARMUP_SHARE = 0.25  # of all steps, at most: a short training must still come down from its largest learning rate
 
 
@@ -22,6 +24,9 @@ class TrainingSettings(BaseModel):
     learning_rate: float = Field(2e-3, gt=0, le=1, description="the largest one, reached after the warm-up")
     weight_decay: float = Field(0.01, ge=0, le=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced: a class counts in the loss as if all had equally many examples"
+    )
     warmup_epochs: float = Field(1.0, ge=0, description="at most a quarter of the epochs is used")
     clip_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient")
     augment: Literal["none", "shift", "shift-flip"] = Field("none", description="of images, on the training split")

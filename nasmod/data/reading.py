@@ -39,13 +39,13 @@ class Reading:
     warnings: tuple[str, ...] = ()
 
     def lines(self, shown: int = SHOWN) -> Iterator[str]:
-        """For a person, a line each; of many parts that are used alike only some."""
-        yield f"Read {self.examples:,} examples{f' of {self.source}' if self.source else ''}."
-        yield from (f"  {part}" for part in self.parts[:shown])
+        """For a person, a line each, whatever line breaks names have; of many parts only some."""
+        yield _in_one_line(f"Read {self.examples:,} examples{f' of {self.source}' if self.source else ''}.")
+        yield from (f"  {_in_one_line(str(part))}" for part in self.parts[:shown])
         if len(self.parts) > shown:
             yield f"  and {len(self.parts) - shown} more."
-        yield from self.targets
-        yield from (f"Look at this: {warning}" for warning in self.warnings)
+        yield from map(_in_one_line, self.targets)
+        yield from (_in_one_line(f"Look at this: {warning}") for warning in self.warnings)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -57,6 +57,10 @@ class Reading:
         parts = tuple(Part(**part) for part in stored["parts"])
         lists = {name: tuple(stored[name]) for name in ("targets", "warnings")}
         return cls(stored["examples"], stored["source"], parts, **lists)
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def of_classes(name: str, labels: Array, names: tuple[str, ...] | None, why: str) -> tuple[str, list[str]]:

@@ -169,7 +169,7 @@ def _check_numbers(path: Path, column: pandas.Series, how: TableSettings) -> Non
 
     if is_numeric_dtype(column):
         return
-    texts = column.dropna().astype(str).str.strip()
+    texts = column.dropna().astype(str).str.strip().drop_duplicates()
     if not len(texts) or not bool(texts.str.contains(r"\d", regex=True).all()):
         return
     for sign, grouped in GROUPED.items():

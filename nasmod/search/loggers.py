@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import queue
+import shutil
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from nasmod.study import Record, Study
 from nasmod.study.record import ENDED
 
 log = logging.getLogger("nasmod.loggers")
+INTERRUPTED_SECONDS = 2.0  # and where a person asked for the end
 CLOSING_SECONDS = 60.0  # how long what is still to be written is waited for at the end
 KEY = "nasmod.key"  # the tag by which a run of MLflow is known
 
@@ -47,10 +49,11 @@ class TensorBoard:
         self.folder = folder / study.name
 
     def write(self, record: Record, name: str) -> None:
-        folder = self.folder / name
+        folder, part = self.folder / name, self.folder / f".{name}.part"
         if folder.exists():
             return
-        writer = self._writer(str(folder))
+        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+        writer = self._writer(str(part))
         for step, found in _curve(record):
             for measure, value in found.items():
                 writer.add_scalar(f"curve/{measure}", value, step)
@@ -64,6 +67,7 @@ class TensorBoard:
         for summary in self._hparams({**modules, **record.proposal.settings}, score):
             writer._get_file_writer().add_summary(summary)  # `add_hparams` would make a folder for each
         writer.close()
+        part.rename(folder)
 
 
 class MLflow:
@@ -140,11 +144,11 @@ class Logbook:
                 self._told.add(record.id)
                 self._waiting.put((record, _name(record, labels)))
 
-    def close(self) -> None:
+    def close(self, seconds: float = CLOSING_SECONDS) -> None:
         """Wait for what is to be written, for a while."""
         if self._thread is not None:
             self._waiting.put(None)
-            self._thread.join(CLOSING_SECONDS)
+            self._thread.join(seconds)
 
     def _write(self) -> None:
         """Until the end; what cannot be written is told once, and the search goes on without it."""

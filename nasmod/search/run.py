@@ -19,7 +19,7 @@ from nasmod.search.asking import Asked
 from nasmod.search.candidate import CHECKPOINT_SECONDS
 from nasmod.search.context import Context, bring_to_life
 from nasmod.search.controller import TICK_SECONDS, Controller
-from nasmod.search.loggers import Logbook
+from nasmod.search.loggers import INTERRUPTED_SECONDS, Logbook
 from nasmod.search.places import Place
 from nasmod.search.worker import ENDING_RETRY_SECONDS, ending_signals
 from nasmod.study import Database, Record, Status, StoredStudy, processes, stored
@@ -96,7 +96,7 @@ def run(
         finally:
             place.end()
             controller.release()
-            logbook.close()
+            logbook.close(*([INTERRUPTED_SECONDS] if asked_to_end.is_set() else []))
             processes.leave(study.database, study.id, [supervisor.name])
     raise KeyboardInterrupt
 

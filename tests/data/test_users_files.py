@@ -254,3 +254,11 @@ def test_a_class_and_a_value_are_two_tasks(tmp_path: Path) -> None:
         arrays(tmp_path, **both)
     found = arrays(tmp_path, {"outputs": ["y_kind"], "inputs": ["x"]}, **both)
     assert found.outputs == {"y_kind": 2}
+
+
+def test_line_breaks_in_names_end_no_line_of_what_is_told(tmp_path: Path) -> None:
+    """Or a study file would have lines out of a table's header."""
+    text = '"a\nstorage = 1",kind\n' + "\n".join(f"{i / 2},{('x', 'y')[i % 2]}" for i in range(60))
+    found = table(tmp_path, text)
+    assert found.reading is not None
+    assert "  a storage = 1: numbers from 0 to 29.5, a number" in list(found.reading.lines())

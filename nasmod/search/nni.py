@@ -26,7 +26,7 @@ def search_space(space: Space) -> dict[str, Any]:
 
     >>> from nasmod.space import SpaceFile
     >>> table = {"modules": {"max": 1}, "kinds": {"dense": {"width": [8, 16]}}}
-    >>> search_space(Space(SpaceFile.from_table(table), {"x": (4,)}, {"y": (2,)}))["width_dense_0"]
+    >>> search_space(Space(SpaceFile.from_table(table), {"x": (4,)}, {"y": (2,)}))["dense.width_0"]
     {'_type': 'choice', '_value': [8, 16]}
     """
     return {name: _specification(found) for name, found in space.parameters().items()}

@@ -23,7 +23,6 @@ from nasmod.training import derive
 
 DRAWS_WITHOUT_A_NEW_ONE = 1_000  # then the space counts as exhausted
 DRAWS_OF_THE_STRATEGY = 50  # of these; the others are random
-AT_ONCE = 16  # proposals that know the same records: a strategy thinks once for all of them
 FILLING_SECONDS = 1.0  # how long proposals are filed before the study is looked at again
 WAITED_SECONDS = 1.0  # how long a call waits for what is filed meanwhile
 ENDING_SECONDS = 2.0  # how long a strategy that still thinks is waited for at the end
@@ -78,7 +77,7 @@ class Proposer:
             if queued >= wanted:
                 return None
             if self._exhausted is None:
-                found = self.file(known, min(wanted - queued, wanted - filed, AT_ONCE), deadline)
+                found = self.file(known, min(wanted - queued, wanted - filed), deadline)
                 if isinstance(found, int):
                     filed += found
                 else:
@@ -131,7 +130,8 @@ class Proposer:
             return [first]
         if self._draws < DRAWS_OF_THE_STRATEGY:
             strategy = strategies.make(self.study.study, self.context.space, proposals)
-            return self._first_new(strategy.propose(blind, wanted), seen, wanted)
+            count = min(wanted, strategy.at_once)
+            return self._first_new(strategy.propose(blind, count), seen, count)
         if (listed := self._all_of_a_small_space()) is not None:
             unseen = next((proposal for key, proposal in listed if key not in seen), None)
             return None if unseen is None else [unseen]

@@ -136,6 +136,7 @@ def test_a_space_in_which_little_is_new_is_drawn_from_over_many_short_ticks(make
 class Finder:
     """A strategy that finds what a test says, however much it is asked for."""
 
+    at_once = 3
     found: ClassVar[list[Proposal]] = []
 
     def __init__(self, settings, space, generator, objective): ...
@@ -172,6 +173,16 @@ def test_what_a_strategy_finds_at_once_is_filed_at_once(make_study, start, monke
     assert (proposals(stored), status(stored).duplicates, status(stored).infeasible) == (4, 0, 0)
     assert file(3, row(8), too_large, row(8, 16)) == 1
     assert (proposals(stored), status(stored).duplicates, status(stored).infeasible) == (7, 1, 1)
+
+
+def test_a_strategy_that_says_nothing_of_it_is_asked_for_one_at_a_time(make_study, start, monkeypatch, register):
+    """So each proposal's generator comes from how many there were, whichever process asks and when."""
+    register("strategy", "finder", type("OneAtATime", (Finder,), {"at_once": 1}), StrategySettings)
+    stored, context = start(make_study(trials=40).model_copy(update={"strategy": {"name": "finder"}}))
+    proposer = proposing.Proposer(context, stored, RecordReader(stored))
+    monkeypatch.setattr(Finder, "found", [row(8), row(16), row(32)])
+    assert [proposer.file(proposer.reader.read(), 5) for _ in range(3)] == [1, 1, 1]
+    assert proposals(stored) == 3
 
 
 class Slow:

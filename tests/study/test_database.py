@@ -95,7 +95,7 @@ def test_a_newer_database_is_refused(tmp_path: Path):
     database = Database.create(str(tmp_path / "a.db"))
     database.transact(lambda connection: connection.execute(tables.schema.update().values(version=99)))
     database.close()
-    with pytest.raises(StorageError, match=r"version 99; this nasmod reads up to 3\. Upgrade nasmod"):
+    with pytest.raises(StorageError, match=rf"99; this nasmod reads up to {tables.SCHEMA_VERSION}\. Upgrade nasmod"):
         Database.open(str(tmp_path / "a.db"))
 
 

@@ -54,6 +54,8 @@ class GraphBoSettings(StrategySettings):
 class GraphBo:
     """Propose what a Gaussian process over topologies, fitted to all that was trained, finds most promising."""
 
+    at_once = 16  # it is fitted once for all of them
+
     def __init__(self, settings: GraphBoSettings, space: Space, generator: random.Random, objective: Objective) -> None:
         self.settings, self.space, self.generator, self.objective = settings, space, generator, objective
 

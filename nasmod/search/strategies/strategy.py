@@ -25,7 +25,11 @@ class StrategySettings(BaseModel):
 
 
 class Strategy(Protocol):
-    """A registered strategy is a class with this constructor and this one method."""
+    """A registered strategy is a class with this constructor and this one method.
+
+    One that thinks for long may be asked for several at once: its class says so by ``at_once = 16``. Without that each
+    proposal has a generator of its own, whoever asks for it and when.
+    """
 
     def __init__(self, settings: Any, space: Space, generator: random.Random, objective: Objective) -> None: ...
 
@@ -36,20 +40,21 @@ class Strategy(Protocol):
         """
 
 
-def make(study: Study, space: Space, proposals: int) -> Strategy:
+def make(study: Study, space: Space, proposals: int) -> Named:
     """The study's strategy as it stands after `proposals` draws: its generator comes from that number alone."""
     given = dict(study.strategy)
     name = given.pop("name")
     settings = check_settings("strategy", name, given, "strategy")
     generator = random.Random(derive(study.seed, "strategy", proposals))
-    return Named(name, lambda: registry.resolve("strategy", name)(settings, space, generator, study.objective))
+    made = registry.resolve("strategy", name)
+    return Named(name, lambda: made(settings, space, generator, study.objective), getattr(made, "at_once", 1))
 
 
 class Named:
     """A strategy whose failure is one line that names it: a user's own may raise anything."""
 
-    def __init__(self, name: str, made: Callable[[], Strategy]) -> None:
-        self.name, self.made = name, made
+    def __init__(self, name: str, made: Callable[[], Strategy], at_once: int = 1) -> None:
+        self.name, self.made, self.at_once = name, made, at_once
 
     def propose(self, records: Sequence[Record], count: int) -> list[Proposal]:
         """What the strategy proposes. Raises `StudyError` when it raises, or proposes nothing or no proposal."""

@@ -73,8 +73,8 @@ def top(
     if watch:
         _watch_top(study, number or 10)
         return
-    front = study.front()
     if as_json:
+        front = study.front()
         print_json(top_rows(with_front(study.top(number), front), front, study.worth()))
         return
     print_top(study, number or 10)

@@ -180,6 +180,9 @@ class Record:
     @property
     def reference(self) -> str | None:
         """Which simple wiring it is, if the study opened with it: ``monolith``, ``chain``, ``parallel``, ``towers``."""
+        texts = self.__dict__.get("_texts", {})
+        if "proposal" not in self.__dict__ and '"reference"' not in (texts.get("proposal") or ""):
+            return None  # most are none: their topologies need not be parsed for that
         found = self.proposal.origin.get("reference")
         return None if found is None or self.role == "repeat" else str(found)
 

@@ -33,7 +33,7 @@ def status(
     storage: Storage = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say how far a study is and who works on it, or list the studies of a storage."""
+    """Say how far a study is and which processes work on it, or list the studies of a storage."""
     from nasmod import api
     from nasmod.report.status import status_lines, status_row, studies_lines
 

@@ -164,7 +164,7 @@ def _score(outputs: Arrays, dataset: Dataset) -> tuple[str, Value]:
 
 
 class _Positional(nn.Module):
-    """A network whose inputs and outputs come in the plan's order, as those of ``model.py`` do."""
+    """A network with inputs and outputs in the plan's order, as ``model.py`` has them."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()

@@ -62,11 +62,11 @@ def classification(outputs: Arrays, targets: Arrays, chance: float) -> dict[str,
     (0.75, 0.5, 0.2165)
     """
     correct = np.mean([outputs[name].argmax(1) == targets[name] for name in outputs], axis=0)
-    accuracy = _mean(correct)
+    accuracy = mean_value(correct)
     error = accuracy.standard_error or 0.0
     room = 1.0 - chance
     skill = Value(max(0.0, (accuracy.value - chance) / room), error / room) if room > 0 else Value(0.0, 0.0)
-    return {"accuracy": accuracy, "loss": _mean(_nll(outputs, targets)), "skill": skill}
+    return {"accuracy": accuracy, "loss": mean_value(_nll(outputs, targets)), "skill": skill}
 
 
 def regression(outputs: Arrays, targets: Arrays) -> dict[str, Value]:
@@ -86,12 +86,12 @@ def regression(outputs: Arrays, targets: Arrays) -> dict[str, Value]:
         columns += wanted.shape[1]
     variance = around_mean.mean()
     if variance == 0:
-        return {"r2": Value(0.0, 0.0), "loss": _mean(squares / columns), "skill": Value(0.0, 0.0)}
+        return {"r2": Value(0.0, 0.0), "loss": mean_value(squares / columns), "skill": Value(0.0, 0.0)}
     unexplained = squares.mean() / variance
     # the ratio of two means: its influence per example, to first order
-    error = _mean((squares - unexplained * around_mean) / variance).standard_error
+    error = mean_value((squares - unexplained * around_mean) / variance).standard_error
     r2 = 1.0 - float(unexplained)
-    return {"r2": Value(r2, error), "loss": _mean(squares / columns), "skill": Value(max(0.0, r2), error)}
+    return {"r2": Value(r2, error), "loss": mean_value(squares / columns), "skill": Value(max(0.0, r2), error)}
 
 
 def language(outputs: Arrays, targets: Arrays) -> dict[str, Value]:
@@ -100,7 +100,7 @@ def language(outputs: Arrays, targets: Arrays) -> dict[str, Value]:
     The unigram entropy is that of the symbols of this split: the loss of the best predictor that never looks.
     """
     nll = _nll(outputs, targets)
-    loss = _mean(nll)
+    loss = mean_value(nll)
     error = loss.standard_error or 0.0
     unigram = np.mean([_surprise(target) for target in targets.values()], axis=0)
     entropy = float(unigram.mean())
@@ -109,9 +109,9 @@ def language(outputs: Arrays, targets: Arrays) -> dict[str, Value]:
         skill = Value(0.0, 0.0)
     else:
         share = loss.value / entropy
-        skill = Value(max(0.0, 1.0 - share), _mean((nll - share * unigram) / entropy).standard_error)
+        skill = Value(max(0.0, 1.0 - share), mean_value((nll - share * unigram) / entropy).standard_error)
     bits = Value(loss.value / math.log(2), error / math.log(2))
-    return {"bits_per_symbol": bits, "loss": loss, "skill": skill, "accuracy": _mean(correct)}
+    return {"bits_per_symbol": bits, "loss": loss, "skill": skill, "accuracy": mean_value(correct)}
 
 
 _TASKS: dict[str, Callable[[Arrays, Arrays, Dataset], dict[str, Value]]] = {
@@ -121,17 +121,19 @@ _TASKS: dict[str, Callable[[Arrays, Arrays, Dataset], dict[str, Value]]] = {
 }
 
 
-def _mean(per_example: NDArray[Any]) -> Value:
+def mean_value(per_example: NDArray[Any]) -> Value:
+    """The mean of one value an example, with its standard error."""
     return Value(float(per_example.mean()), float(per_example.std() / math.sqrt(len(per_example))))
 
 
 def _nll(outputs: Arrays, targets: Arrays) -> Floats:
     """Negative log-likelihood in nats per example, averaged over outputs: (N,)."""
-    found: Floats = np.mean([_nll_of(outputs[name], targets[name]) for name in outputs], axis=0)
+    found: Floats = np.mean([nll_of(outputs[name], targets[name]) for name in outputs], axis=0)
     return found
 
 
-def _nll_of(logits: NDArray[Any], classes: NDArray[Any]) -> Floats:
+def nll_of(logits: NDArray[Any], classes: NDArray[Any]) -> Floats:
+    """Negative log-likelihood in nats of each example (N,), of one output's logits (N, C)."""
     shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)  # (N, C)
     found: Floats = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(classes)), classes]
     return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import softmax
 
+from nasmod.measures.accuracy import mean_value, nll_of
 from nasmod.measures.measure import Arrays, Evaluation, MeasureSettings, Value
 from nasmod.measures.objective import Direction
 from nasmod.training.seeds import derive
@@ -87,12 +88,11 @@ def _of_output(logits: Floats, classes: Floats, resamples: int, generator: np.ra
     again = generator.multinomial(int(table.sum()), (table / table.sum()).ravel(), size=resamples)
     spread = float(np.std([_macro_f1(one.reshape(count, count)) for one in again]))
     probabilities = softmax(logits.astype(np.float64), axis=1)
-    surprise = -np.log(np.maximum(probabilities[np.arange(len(classes)), classes], np.finfo(float).tiny))
     return {
         "balanced_accuracy": Value(float(recall.mean()), error),
         "macro_f1": Value(_macro_f1(table), spread),
         "auc": Value(_auc(probabilities, classes)),
-        "log_loss": Value(float(surprise.mean()), float(surprise.std() / math.sqrt(len(surprise)))),
+        "log_loss": mean_value(nll_of(logits, classes)),
     }
 
 
@@ -104,18 +104,15 @@ def _macro_f1(table: Floats) -> float:
 
 
 def _auc(probabilities: Floats, classes: Floats) -> float:
-    """The mean over classes of the chance that an example of it has a higher probability of it than another's."""
-    from nasmod.measures.ranks import average_ranks
+    """The mean over classes of the area under the curve of each against the rest."""
+    from sklearn.metrics import roc_auc_score
 
-    found = []
-    for number in range(probabilities.shape[1]):
-        positive = classes == number
-        count = int(positive.sum())
-        if count in (0, len(classes)):
-            return math.nan
-        ranks = average_ranks(probabilities[:, number])
-        found.append((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(classes) - count)))
-    return float(np.mean(found))
+    there = np.bincount(classes, minlength=probabilities.shape[1]) > 0
+    if not there.all():
+        return math.nan
+    if len(there) == 2:  # both classes have the same
+        return float(roc_auc_score(classes, probabilities[:, 1]))
+    return float(roc_auc_score(classes, probabilities, multi_class="ovr"))
 
 
 def regression_scores(outputs: Arrays, targets: Arrays, dataset: Dataset) -> dict[str, Value]:
@@ -123,22 +120,23 @@ def regression_scores(outputs: Arrays, targets: Arrays, dataset: Dataset) -> dic
 
     It is 1 - (MAD of errors / MAD of targets)², MAD the median absolute deviation: a few outliers do not decide it.
     """
+    from scipy.stats import median_abs_deviation
+
     errors, robust = [], []
     for name, target in targets.items():
         wanted = target.reshape(len(target), -1).astype(np.float64)
         difference = outputs[name].reshape(wanted.shape) - wanted
         scale = dataset.target_normalisation[name][1] if name in dataset.target_normalisation else 1.0
         errors.append(difference * scale)
-        spread = np.median(np.abs(wanted - np.median(wanted, axis=0)), axis=0)
-        around = np.median(np.abs(difference - np.median(difference, axis=0)), axis=0)
+        spread, around = median_abs_deviation(wanted), median_abs_deviation(difference)
         robust.append(np.where(spread > 0, 1 - (around / np.maximum(spread, 1e-300)) ** 2, 0.0).mean())
     of_each = np.concatenate(errors, axis=1)  # (N, all dims)
     absolute, squared = np.abs(of_each).mean(1), (of_each**2).mean(1)
-    rmse = math.sqrt(float(squared.mean()))
-    of_square = float(squared.std() / math.sqrt(len(squared)))
+    square = mean_value(squared)
+    rmse = math.sqrt(square.value)
     return {
-        "mae": Value(float(absolute.mean()), float(absolute.std() / math.sqrt(len(absolute)))),
-        "rmse": Value(rmse, of_square / (2 * rmse) if rmse > 0 else 0.0),
+        "mae": mean_value(absolute),
+        "rmse": Value(rmse, (square.standard_error or 0.0) / (2 * rmse) if rmse > 0 else 0.0),
         "robust_r2": Value(float(np.mean(robust))),
     }
 

@@ -57,7 +57,7 @@ class ModuleKind(Protocol):
 
 @runtime_checkable
 class Noted(Protocol):
-    """A kind whose networks are made by other code, and that can say how."""
+    """A kind that has its networks made by other code, and can say how."""
 
     def note(self, params: Any) -> str:
         """An expression that makes the network of these parameters."""

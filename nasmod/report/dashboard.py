@@ -34,7 +34,6 @@ SECONDS_BETWEEN_LOOKS = 10.0
 IMPORTANCE = "nasmod-importance"  # the id of the plot
 PICTURE = "picture"  # what follows a trial's number in the name of its file
 
-
 log = logging.getLogger("nasmod.dashboard")
 
 

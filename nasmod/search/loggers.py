@@ -160,6 +160,7 @@ class Logbook:
                     logger.write(*told)
         except Exception as error:  # of a server that is away, a full disk
             log.warning("candidates are not logged any more: %s: %s", type(error).__name__, error)
+            log.debug("where logging failed", exc_info=error)
 
 
 def check(study: Study) -> None:

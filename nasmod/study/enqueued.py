@@ -52,7 +52,7 @@ def adopt(
     parameters: Mapping[str, Parameter],
     distributions: Distributions,
 ) -> bool:
-    """Make it a queued candidate, whose trial it is; False when it no longer waits, or its key is known."""
+    """Make it the trial of a new queued candidate; False when it no longer waits, or the key is known."""
     content = json.dumps({**proposal.to_json(), "parameters": dict(parameters)}, allow_nan=False)
 
     def work(connection: Connection) -> bool:

@@ -1,4 +1,4 @@
-"""TensorBoard and MLflow hold every candidate that has ended, once, whatever happens to who writes."""
+"""TensorBoard and MLflow hold every candidate that has ended, once, whatever happens to the process that writes."""
 
 from __future__ import annotations
 

@@ -291,7 +291,7 @@ def test_nothing_of_nni_is_imported_unless_it_is_asked_for():
         "import sys, nasmod.api, nasmod.search.nni, nasmod.search.strategies.nni; from nasmod import registry;"
         "registry.resolve('strategy', 'nni.tpe'); assert 'nni' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_strategy_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

@@ -87,7 +87,7 @@ class _OfNni:
         return Proposal(topology, settings, None, {"strategy": self.name, "why": why})
 
     def _new(self, ask: Callable[[], Mapping[str, Any]], why: str, known: set[str]) -> Proposal:
-        """The first sample whose candidate is new: most parameters of a space are of no account to a topology."""
+        """The first sample that is a new candidate: most parameters of a space are of no account to a topology."""
         for _ in range(TRIES):
             found = self._proposal(ask(), why)
             if (key := candidate_key(found.topology, found.settings)) not in known:
